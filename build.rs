@@ -1,0 +1,23 @@
+//! Compiles the protos with protox, so that a build needs no protoc.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=src/store/record.proto");
+
+    // The public API, with its comments kept for reflection.
+    let mut api = protox::Compiler::new(["proto"])?;
+    api.include_imports(true).include_source_info(true);
+    api.open_files(["gatepost/v1/gate.proto", "gatepost/v1/gate_service.proto"])?;
+    let descriptor_set = PathBuf::from(env::var("OUT_DIR")?).join("descriptor_set.bin");
+    fs::write(descriptor_set, api.encode_file_descriptor_set())?;
+    // Ordered maps give equal requests equal bytes, which is how a repeated request_id is told from a reused one.
+    tonic_prost_build::configure().btree_map(".").compile_fds(api.file_descriptor_set())?;
+
+    // What the store writes.
+    let mut record = protox::Compiler::new(["src/store"])?;
+    record.include_source_info(true).open_file("record.proto")?;
+    tonic_prost_build::configure().btree_map(".").compile_fds(record.file_descriptor_set())?;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! What can be asked of a gate.
+
+use super::gate::{Etag, Inputs, Uid};
+use super::name::{Principal, Round};
+use super::spec::Spec;
+
+/// What somebody, or the clock, asks of a gate.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Makes the gate, unless it exists with the same spec.
+    Create {
+        /// Which gate of its name it will be.
+        uid: Uid,
+        /// What it asks for.
+        spec: Spec,
+        /// Who creates it.
+        requester: Principal,
+    },
+    /// Reaches the gate: the first wait of a round sets its deadline.
+    Wait {
+        /// The only round to wait on; none is whichever the gate is in.
+        round: Option<Round>,
+        /// Who waits.
+        by: Principal,
+    },
+    /// Approves the round.
+    Approve(Ballot),
+    /// Rejects the round.
+    Reject(Ballot),
+    /// Times the round out.
+    Expire,
+    /// Begins a new round.
+    Reset {
+        /// Who resets.
+        by: Principal,
+    },
+    /// Removes the gate.
+    Delete {
+        /// Who deletes.
+        by: Principal,
+        /// The only state to delete the gate in.
+        etag: Option<Etag>,
+    },
+}
+
+/// What somebody decides, and what they looked at when they did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ballot {
+    /// Who votes, as verified.
+    pub voter: Principal,
+    /// Whom they say they speak for.
+    pub on_behalf_of: String,
+    /// The comment of an approval, the reason of a rejection.
+    pub comment: String,
+    /// What an approval hands to the workers.
+    pub inputs: Inputs,
+    /// The only round to decide.
+    pub round: Option<Round>,
+    /// The only state to decide the gate in.
+    pub etag: Option<Etag>,
+    /// The only content to decide about.
+    pub subject_digest: Option<String>,
+}
+
+/// The plain word of one voter.
+impl From<Principal> for Ballot {
+    fn from(voter: Principal) -> Self {
+        Self {
+            voter,
+            on_behalf_of: String::new(),
+            comment: String::new(),
+            inputs: Inputs::default(),
+            round: None,
+            etag: None,
+            subject_digest: None,
+        }
+    }
+}

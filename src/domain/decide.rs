@@ -1,0 +1,120 @@
+//! The transition table: the only place where a gate's status changes.
+
+use std::time::SystemTime;
+
+use super::command::{Ballot, Command};
+use super::event::Event;
+use super::gate::{Etag, Gate, Status, Verdict};
+use super::name::{GateName, Round};
+use super::refusal::Refusal;
+
+/// Says what a command does to a gate at a time: an event, nothing (it is so already), or a refusal.
+///
+/// `gate` is the gate called `name`, if there is one. A gate that is past its deadline answers everything but
+/// [`Command::Expire`] with [`Refusal::Overdue`]: the caller times it out and asks again, so that nothing is decided at
+/// or past a deadline, however late the timer.
+///
+/// # Errors
+///
+/// [`Refusal`], with all that the caller has to know.
+pub fn decide(
+    name: &GateName,
+    gate: Option<&Gate>,
+    command: &Command,
+    now: SystemTime,
+) -> Result<Option<Event>, Refusal> {
+    use Command::{Approve, Create, Delete, Expire, Reject, Reset, Wait};
+    use Status::{Approved, Pending, Rejected, TimedOut, Waiting};
+
+    let Some(gate) = gate else {
+        return match command {
+            Create { uid, spec, requester } => Ok(Some(Event::created(name, uid, spec, requester, now))),
+            Wait { .. } | Approve(_) | Reject(_) | Expire | Reset { .. } | Delete { .. } => {
+                Err(Refusal::NotFound(name.clone()))
+            }
+        };
+    };
+    if gate.is_overdue(now) && *command != Expire {
+        return Err(Refusal::Overdue { gate: name.clone() });
+    }
+    check_round(gate, command)?;
+
+    match (gate.status, command) {
+        (Pending, Wait { by, .. }) => Ok(Some(Event::waiting(gate, by, now))),
+        (Waiting | Approved | Rejected | TimedOut, Wait { .. }) => Ok(None),
+
+        (Pending | Waiting, Approve(ballot)) => approve(gate, ballot, now),
+        (Pending | Waiting, Reject(ballot)) => reject(gate, ballot, now),
+        (Approved | Rejected | TimedOut, Approve(_) | Reject(_)) => {
+            Err(Refusal::AlreadyResolved(Box::new(gate.clone())))
+        }
+
+        (Waiting, Expire) if gate.is_overdue(now) => Ok(Some(Event::timed_out(gate, now))),
+        (Pending | Waiting | Approved | Rejected | TimedOut, Expire) => {
+            Err(Refusal::NotDue { gate: name.clone(), deadline: gate.deadline })
+        }
+
+        (Pending | Waiting | Approved | Rejected | TimedOut, Reset { by }) => Ok(Some(Event::reset(gate, by, now))),
+        (Pending | Waiting | Approved | Rejected | TimedOut, Delete { by, etag }) => {
+            check_etag(gate, etag.as_ref())?;
+            Ok(Some(Event::deleted(gate, by, now)))
+        }
+        (Pending | Waiting | Approved | Rejected | TimedOut, Create { spec, .. }) => {
+            match gate.spec.differences(spec) {
+                fields if fields.is_empty() => Ok(None),
+                fields => Err(Refusal::Exists { gate: name.clone(), fields }),
+            }
+        }
+    }
+}
+
+fn approve(gate: &Gate, ballot: &Ballot, now: SystemTime) -> Result<Option<Event>, Refusal> {
+    check_looked_at(gate, ballot)?;
+    let approved_already = |vote: &super::Vote| vote.voter == ballot.voter && vote.verdict == Verdict::Approve;
+    if gate.votes.iter().any(approved_already) {
+        return Ok(None);
+    }
+    Ok(Some(match gate.approvals_missing() {
+        0 | 1 => Event::decided(gate, ballot, Verdict::Approve, now),
+        _ => Event::approval_recorded(gate, ballot, now),
+    }))
+}
+
+fn reject(gate: &Gate, ballot: &Ballot, now: SystemTime) -> Result<Option<Event>, Refusal> {
+    check_looked_at(gate, ballot)?;
+    Ok(Some(Event::decided(gate, ballot, Verdict::Reject, now)))
+}
+
+/// The round comes before all else: whether "already resolved" is the answer depends on which round is meant.
+fn check_round(gate: &Gate, command: &Command) -> Result<(), Refusal> {
+    let meant = match command {
+        Command::Wait { round, .. } => *round,
+        Command::Approve(ballot) | Command::Reject(ballot) => ballot.round,
+        Command::Create { .. } | Command::Expire | Command::Reset { .. } | Command::Delete { .. } => None,
+    };
+    let mismatch = |round: Round| Refusal::RoundMismatch { gate: gate.name.clone(), round, current: gate.round };
+    meant.filter(|round| *round != gate.round).map_or(Ok(()), |round| Err(mismatch(round)))
+}
+
+/// Etag and digest come after "already resolved", so that the loser of a race is told the winner.
+fn check_looked_at(gate: &Gate, ballot: &Ballot) -> Result<(), Refusal> {
+    check_etag(gate, ballot.etag.as_ref())?;
+    let current = gate.spec.subject.as_ref().map_or("", |subject| subject.digest.as_str());
+    match &ballot.subject_digest {
+        Some(given) if given != current => {
+            Err(Refusal::SubjectChanged { gate: gate.name.clone(), given: given.clone(), current: current.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_etag(gate: &Gate, etag: Option<&Etag>) -> Result<(), Refusal> {
+    let current = gate.etag();
+    match etag {
+        Some(etag) if *etag != current => Err(Refusal::EtagMismatch { gate: gate.name.clone(), current }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
