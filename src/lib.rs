@@ -1,6 +1,9 @@
 //! gatepost: a distributed approval-gate coordinator over gRPC.
 
 pub mod config;
+pub mod coordinator;
 pub mod domain;
+pub mod grpc;
 pub mod proto;
+// pub mod server;
 pub mod store;
