@@ -1,6 +1,9 @@
 //! gatepost: a distributed approval-gate coordinator over gRPC.
 
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod domain;
 pub mod proto;
+pub mod server;
 pub mod store;
