@@ -1,6 +1,6 @@
 //! What went wrong, as one line that says what to do next.
 
-use super::{exit, text};
+use super::{exit, output, text};
 use crate::client::{Error, Refusal};
 
 /// Why a command did not do what it was asked.
@@ -17,13 +17,13 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Returns what to tell, without the `error: ` before it.
-    pub(super) fn line(&self) -> Option<String> {
+    /// Tells the failure on the standard error.
+    pub(super) fn tell(&self) {
         match self {
-            Self::Client(error) => Some(text::escape(&advice(error))),
-            Self::Here(message) => Some(text::escape(message)),
-            Self::Interrupted(message) => Some(format!("interrupted: {message}")),
-            Self::PipeClosed => None,
+            Self::Client(error) => output::error(&text::escape(&advice(error))),
+            Self::Here(message) => output::error(&text::escape(message)),
+            Self::Interrupted(message) => output::note(&format!("interrupted: {message}")),
+            Self::PipeClosed => {}
         }
     }
 
@@ -99,7 +99,7 @@ mod tests {
         let metadata: BTreeMap<_, _> = metadata.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
         let (code, message) = (tonic::Code::FailedPrecondition, "said by\nthe server".to_owned());
         let refusal = Refusal { code, reason: reason.into(), message, metadata };
-        Failure::from(Error::Refused(Box::new(refusal))).line().unwrap()
+        text::escape(&advice(&Error::Refused(Box::new(refusal))))
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Live {
     fn line(&self) -> String {
         let standing = self.gate.as_ref().map(|gate| sentence::standing(gate, jiff::Timestamp::now()));
         let standing = standing.unwrap_or_else(|| "connecting".to_owned());
-        let problem = self.problem.as_ref().map(|problem| format!(" {}", format!("({problem})").yellow()));
+        let problem = self.problem.as_ref().map(|problem| format!("; {}", problem.yellow()));
         format!("{}: {standing}{}", self.name, problem.unwrap_or_default())
     }
 }

@@ -34,9 +34,7 @@ pub async fn run() -> ExitCode {
     let code = match dispatch(cli).await {
         Ok(code) => code,
         Err(failure) => {
-            if let Some(line) = failure.line() {
-                output::error(&line);
-            }
+            failure.tell();
             failure.exit_code()
         }
     };
@@ -45,7 +43,7 @@ pub async fn run() -> ExitCode {
 
 /// Approval gates: workers wait on them, people decide them from elsewhere
 #[derive(Parser)]
-#[command(name = "gatepost", version, propagate_version = true, infer_subcommands = true)]
+#[command(name = "gatepost", version, propagate_version = true)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -61,7 +59,15 @@ struct Globals {
     server: Option<String>,
 
     /// How results are written: for people, or one JSON object a line
-    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     output: Output,
 }
 
@@ -81,7 +87,12 @@ enum Verb {
     Get(gates::GetArgs),
     /// List gates
     List(gates::ListArgs),
-    /// Block until a gate is decided; exits 0 approved, 10 rejected, 11 timed out
+    /// Block until a gate is decided
+    ///
+    /// With any of the flags that say what the gate asks for, the gate is created if it is missing; without, it has to
+    /// exist. Reconnects by itself.
+    ///
+    /// Exits with 0 if the gate was approved, 10 if it was rejected or deleted, 11 if it timed out.
     Wait(wait::WaitArgs),
     /// Approve a gate
     Approve(decide::ApproveArgs),

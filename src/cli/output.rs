@@ -44,6 +44,14 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Lets a command go on that is about more than its output, when nobody reads that any more.
+pub(super) fn even_if_closed(written: Result<(), Failure>) -> Result<(), Failure> {
+    match written {
+        Err(Failure::PipeClosed) => Ok(()),
+        other => other,
+    }
+}
+
 /// Writes a line that is no result to the standard error.
 pub(super) fn note(text: &str) {
     // Nobody can be told that nobody can be told.

@@ -23,7 +23,8 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let data_dir = std::path::absolute(&config.data_dir).map_err(|error| failed("no data directory", &error))?;
     let signals = Signals::listen().map_err(|error| failed("cannot listen to signals", &error))?;
 
-    output::line(&format!("gatepost listens on http://{address}, its data is in {}", data_dir.display()))?;
+    let ready = format!("gatepost listens on http://{address}, its data is in {}", data_dir.display());
+    output::even_if_closed(output::line(&ready))?;
     if !address.ip().is_loopback() {
         tracing::warn!("everybody who reaches {address} can decide every gate: nothing protects it");
     }

@@ -35,7 +35,6 @@ pub(super) struct WaitArgs {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
 
-    /// With any of these, the gate is created if it is missing; without, it has to exist.
     #[command(flatten)]
     spec: SpecArgs,
 }
@@ -47,12 +46,12 @@ pub(super) async fn run(globals: &Globals, args: WaitArgs) -> Result<u8, Failure
     let wait = globals.client()?.wait(request.clone());
     let outcome = follow(wait, &request.gate, |gate| match globals.output {
         // Whoever stopped reading still gets the exit code.
-        Output::Json => ignore_closed_pipe(globals.output.write(gate, |_| String::new())),
+        Output::Json => output::even_if_closed(globals.output.write(gate, |_| String::new())),
         Output::Text => Ok(()),
     })
     .await?;
     if globals.output == Output::Text {
-        ignore_closed_pipe(output::line(&sentence::outcome(outcome.gate(), jiff::Timestamp::now())))?;
+        output::even_if_closed(output::line(&sentence::outcome(outcome.gate(), jiff::Timestamp::now())))?;
     }
     Ok(exit::of(&outcome))
 }
@@ -100,12 +99,5 @@ pub(super) async fn follow(
             Ok(outcome) => return Ok(outcome),
             Err(gate) => live.gate(&gate),
         }
-    }
-}
-
-fn ignore_closed_pipe(written: Result<(), Failure>) -> Result<(), Failure> {
-    match written {
-        Err(Failure::PipeClosed) => Ok(()),
-        other => other,
     }
 }
