@@ -1,9 +1,11 @@
 //! gatepost: a distributed approval-gate coordinator over gRPC.
 
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod coordinator;
 pub mod domain;
 pub mod grpc;
 pub mod proto;
-// pub mod server;
+pub mod server;
 pub mod store;

@@ -1,0 +1,128 @@
+//! `gatepost approve` and `gatepost reject`.
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::failure::Failure;
+use super::{Globals, sentence};
+use crate::proto::{ApproveRequest, RejectRequest, Struct, from_json};
+
+/// The flags of `gatepost approve`.
+#[derive(Args)]
+pub(super) struct ApproveArgs {
+    /// The gate
+    gate: String,
+
+    /// Why, for people
+    #[arg(long, short = 'm', value_name = "TEXT", default_value = "", hide_default_value = true)]
+    comment: String,
+
+    /// A value handed to the workers: JSON, or else a string; can be repeated
+    #[arg(long = "input", value_name = "KEY=JSON", value_parser = input)]
+    inputs: Vec<(String, Value)>,
+
+    #[command(flatten)]
+    decision: DecisionArgs,
+}
+
+/// The flags of `gatepost reject`.
+#[derive(Args)]
+pub(super) struct RejectArgs {
+    /// The gate
+    gate: String,
+
+    /// Why, for people
+    #[arg(long, short = 'm', value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+
+    #[command(flatten)]
+    decision: DecisionArgs,
+}
+
+/// What both decisions understand.
+#[derive(Args)]
+struct DecisionArgs {
+    /// Decide only if this is the gate's round
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    round: u32,
+
+    /// Decide only if the gate is still in this state
+    #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]
+    etag: String,
+
+    /// Decide only if the gate is about this exact content
+    #[arg(long, value_name = "DIGEST", default_value = "", hide_default_value = true)]
+    subject_digest: String,
+
+    /// Whom you speak for; shown as claimed
+    #[arg(long, env = "GATEPOST_ON_BEHALF_OF", value_name = "WHO", default_value = "", hide_default_value = true)]
+    on_behalf_of: String,
+
+    /// Check everything, change nothing
+    #[arg(long)]
+    validate_only: bool,
+
+    /// Names this call, so that repeating it gets the same answer [default: a random one]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+}
+
+/// Approves a gate and tells what that came to.
+pub(super) async fn approve(globals: &Globals, args: ApproveArgs) -> Result<(), Failure> {
+    let DecisionArgs { round, etag, subject_digest, on_behalf_of, validate_only, request_id } = args.decision;
+    let (gate, comment, inputs) = (args.gate, args.comment, inputs(args.inputs)?);
+    let request =
+        ApproveRequest { gate, round, etag, subject_digest, comment, inputs, request_id, on_behalf_of, validate_only };
+    let gate = globals.client()?.approve(request).await?;
+    globals.output.write(&gate, |gate| sentence::decision(gate, validate_only))
+}
+
+/// Rejects a gate and tells what that came to.
+pub(super) async fn reject(globals: &Globals, args: RejectArgs) -> Result<(), Failure> {
+    let DecisionArgs { round, etag, subject_digest, on_behalf_of, validate_only, request_id } = args.decision;
+    let (gate, reason) = (args.gate, args.reason);
+    let request = RejectRequest { gate, round, etag, subject_digest, reason, request_id, on_behalf_of, validate_only };
+    let gate = globals.client()?.reject(request).await?;
+    globals.output.write(&gate, |gate| sentence::decision(gate, validate_only))
+}
+
+fn input(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or("there is no = in it")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((key.to_owned(), value))
+}
+
+fn inputs(pairs: Vec<(String, Value)>) -> Result<Option<Struct>, Failure> {
+    if pairs.is_empty() {
+        return Ok(None);
+    }
+    // Read as a field of a message that has such a field: a Struct by itself has no name to find its descriptor by.
+    let inputs: Map<String, Value> = pairs.into_iter().collect();
+    let request = serde_json::json!({ "inputs": inputs }).to_string();
+    let request: ApproveRequest =
+        from_json(&request).map_err(|error| Failure::Here(format!("--input cannot be sent: {error}")))?;
+    Ok(request.inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::to_json;
+
+    #[test]
+    fn inputs_are_json_or_else_strings() {
+        let pairs = ["percent=5", "ok=true", "who=alice", "list=[1,\"a\"]", "empty=", "url=https://x/?a=b"];
+        let inputs = inputs(pairs.iter().map(|pair| input(pair).unwrap()).collect()).unwrap();
+        let request = ApproveRequest { inputs, ..ApproveRequest::default() };
+        let json = serde_json::json!({ "inputs": {
+            "percent": 5.0, "ok": true, "who": "alice", "list": [1.0, "a"], "empty": "", "url": "https://x/?a=b"
+        }});
+        assert_eq!(serde_json::from_str::<Value>(&to_json(&request).unwrap()).unwrap(), json);
+        assert!(input("percent").is_err());
+    }
+
+    #[test]
+    fn without_inputs_nothing_is_sent() {
+        assert_eq!(inputs(Vec::new()).unwrap(), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! `gatepost create`, `get`, `list`, `reset` and `delete`.
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::failure::Failure;
+use super::output::{self, Output};
+use super::spec::SpecArgs;
+use super::status::{StatusArg, word};
+use super::text::escape;
+use super::{Globals, table};
+use crate::proto::{
+    CreateGateRequest, DeleteGateRequest, Gate, GetGateRequest, ListGatesRequest, ResetGateRequest, ResetGatesRequest,
+};
+
+/// The flags of `gatepost create`.
+#[derive(Args)]
+pub(super) struct CreateArgs {
+    /// The gate, such as release-42/prod
+    gate: String,
+
+    #[command(flatten)]
+    spec: SpecArgs,
+}
+
+/// The flags of `gatepost get`.
+#[derive(Args)]
+pub(super) struct GetArgs {
+    /// The gate
+    gate: String,
+
+    /// Show how this past round ended
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    round: u32,
+}
+
+/// The flags of `gatepost list`.
+#[derive(Args)]
+pub(super) struct ListArgs {
+    /// Only gates below these leading segments
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    prefix: String,
+
+    /// Only gates with this status; can be repeated, or separated by commas
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', ignore_case = true)]
+    status: Vec<StatusArg>,
+}
+
+/// The flags of `gatepost reset`.
+#[derive(Args)]
+pub(super) struct ResetArgs {
+    /// The gate
+    #[arg(required_unless_present = "prefix")]
+    gate: Option<String>,
+
+    /// Reset all gates below these leading segments
+    #[arg(long, value_name = "PREFIX", conflicts_with = "gate")]
+    prefix: Option<String>,
+
+    /// Names this call, so that repeating it gets the same answer [default: a random one]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+}
+
+/// The flags of `gatepost delete`.
+#[derive(Args)]
+pub(super) struct DeleteArgs {
+    /// The gate
+    gate: String,
+
+    /// Delete only if the gate is still in this state
+    #[arg(long, value_name = "ETAG", default_value = "", hide_default_value = true)]
+    etag: String,
+}
+
+/// Creates a gate.
+pub(super) async fn create(globals: &Globals, args: CreateArgs) -> Result<(), Failure> {
+    let request = CreateGateRequest { gate: args.gate, spec: args.spec.spec()?, ..CreateGateRequest::default() };
+    let gate = globals.client()?.create(request).await?;
+    globals.output.write(&gate, |gate| format!("{} created, {}", escape(&gate.name), word(gate.status())))
+}
+
+/// Shows a gate.
+pub(super) async fn get(globals: &Globals, args: GetArgs) -> Result<(), Failure> {
+    let gate = globals.client()?.get(GetGateRequest { gate: args.gate, round: args.round }).await?;
+    globals.output.write(&gate, |gate| table::details(gate, Timestamp::now()))
+}
+
+/// Lists gates.
+pub(super) async fn list(globals: &Globals, args: ListArgs) -> Result<(), Failure> {
+    let statuses = StatusArg::numbers(&args.status);
+    let request = ListGatesRequest { prefix: args.prefix, statuses, ..ListGatesRequest::default() };
+    let gates = globals.client()?.list(request).await?;
+    match globals.output {
+        Output::Json => gates.iter().try_for_each(|gate| globals.output.write(gate, |_| String::new())),
+        Output::Text if gates.is_empty() => {
+            output::note("no gates");
+            Ok(())
+        }
+        Output::Text => output::line(&table::rows(&gates, Timestamp::now())),
+    }
+}
+
+/// Begins a new round of a gate or a group.
+pub(super) async fn reset(globals: &Globals, args: ResetArgs) -> Result<(), Failure> {
+    let (client, request_id) = (globals.client()?, args.request_id);
+    let gates = match (args.gate, args.prefix) {
+        (_, Some(prefix)) => client.reset_group(ResetGatesRequest { prefix, request_id }).await?,
+        (gate, None) => {
+            let gate = gate.unwrap_or_default();
+            vec![client.reset(ResetGateRequest { gate, request_id }).await?]
+        }
+    };
+    if gates.is_empty() {
+        output::note("no gates");
+    }
+    gates.iter().try_for_each(|gate| globals.output.write(gate, was_reset))
+}
+
+/// Deletes a gate.
+pub(super) async fn delete(globals: &Globals, args: DeleteArgs) -> Result<(), Failure> {
+    globals.client()?.delete(DeleteGateRequest { gate: args.gate.clone(), etag: args.etag }).await?;
+    globals.output.write(&(), |()| format!("{} deleted", escape(&args.gate)))
+}
+
+fn was_reset(gate: &Gate) -> String {
+    format!("{} is {} again, in round {}", escape(&gate.name), word(gate.status()), gate.round)
+}

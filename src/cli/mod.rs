@@ -1,0 +1,151 @@
+//! The command line: one file for each group of verbs.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::client::{self, Client};
+use crate::config::ServeArgs;
+use failure::Failure;
+use output::Output;
+
+mod decide;
+mod demo;
+mod exit;
+mod failure;
+mod follow;
+mod gates;
+mod live;
+mod output;
+mod sentence;
+mod serve;
+mod spec;
+mod status;
+mod table;
+mod text;
+mod wait;
+
+/// Where `gatepost serve` listens unless it is told otherwise.
+const SERVER_DEFAULT: &str = "http://127.0.0.1:7070";
+
+/// Runs the command that the process was started with, and says how the process is to end.
+pub async fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let code = match dispatch(cli).await {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.tell();
+            failure.exit_code()
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// Approval gates: workers wait on them, people decide them from elsewhere
+#[derive(Parser)]
+#[command(name = "gatepost", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every command understands.
+#[derive(clap::Args)]
+struct Globals {
+    #[arg(long, global = true, env = "GATEPOST_SERVER", value_name = "URL", hide_env_values = true,
+          help = format!("Address of the coordinator [default: {SERVER_DEFAULT}]"))]
+    server: Option<String>,
+
+    /// How results are written: for people, or one JSON object a line
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
+    output: Output,
+}
+
+impl Globals {
+    fn client(&self) -> Result<Client, client::Error> {
+        Client::new(self.server.as_deref().unwrap_or(SERVER_DEFAULT))
+    }
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the coordinator
+    Serve(ServeArgs),
+    /// Create a gate
+    Create(gates::CreateArgs),
+    /// Show a gate
+    Get(gates::GetArgs),
+    /// List gates
+    List(gates::ListArgs),
+    /// Block until a gate is decided
+    ///
+    /// With any of the flags that say what the gate asks for, the gate is created if it is missing; without, it has to
+    /// exist. Reconnects by itself.
+    ///
+    /// Exits with 0 if the gate was approved, 10 if it was rejected or deleted, 11 if it timed out.
+    Wait(wait::WaitArgs),
+    /// Approve a gate
+    Approve(decide::ApproveArgs),
+    /// Reject a gate
+    Reject(decide::RejectArgs),
+    /// Begin a new round of a gate, or of all gates below a prefix
+    Reset(gates::ResetArgs),
+    /// Delete a gate
+    Delete(gates::DeleteArgs),
+    /// Show what happens to gates, as it happens
+    Watch(follow::WatchArgs),
+    /// Show what has happened to gates, oldest first
+    History(follow::HistoryArgs),
+    /// Run a deployment pipeline with two gates to approve
+    Demo(demo::DemoArgs),
+    /// Write the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+async fn dispatch(Cli { globals, verb }: Cli) -> Result<u8, Failure> {
+    match verb {
+        Verb::Wait(args) => return wait::run(&globals, args).await,
+        Verb::Demo(args) => return demo::run(&globals, args).await,
+        Verb::Serve(args) => serve::run(args).await?,
+        Verb::Create(args) => gates::create(&globals, args).await?,
+        Verb::Get(args) => gates::get(&globals, args).await?,
+        Verb::List(args) => gates::list(&globals, args).await?,
+        Verb::Approve(args) => decide::approve(&globals, args).await?,
+        Verb::Reject(args) => decide::reject(&globals, args).await?,
+        Verb::Reset(args) => gates::reset(&globals, args).await?,
+        Verb::Delete(args) => gates::delete(&globals, args).await?,
+        Verb::Watch(args) => follow::watch(&globals, args).await?,
+        Verb::History(args) => follow::history(&globals, args).await?,
+        Verb::Completions { shell } => completions(shell)?,
+    }
+    Ok(exit::OK)
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "gatepost", &mut script);
+    output::line(String::from_utf8_lossy(&script).trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

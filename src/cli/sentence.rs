@@ -1,0 +1,172 @@
+//! What gates and events say to people.
+
+use super::status::{coloured, word};
+use super::text::{escape, exact, left, relative};
+use crate::proto::{Cause, Event, EventType, Gate, GateStatus, Resolution, Verdict, Vote};
+
+/// Says who ended a gate's round, when, and why.
+pub(super) fn outcome(gate: &Gate, now: jiff::Timestamp) -> String {
+    let name = escape(&gate.name);
+    let Some(resolution) = &gate.resolution else { return format!("{name} {}", coloured(gate.status())) };
+    let when = resolution.time.as_ref();
+    let when = when.map(|time| format!(" at {} ({})", exact(time), relative(time, now))).unwrap_or_default();
+    format!("{name} {}{when}{}", how(resolution), why(&resolution.reason))
+}
+
+/// Says where an undecided gate stands: `waiting, 1 of 2 approvals, 4m 12s left`.
+pub(super) fn standing(gate: &Gate, now: jiff::Timestamp) -> String {
+    let mut said = vec![coloured(gate.status()), approvals(gate)];
+    if gate.round > 1 {
+        said.push(format!("round {}", gate.round));
+    }
+    if let (GateStatus::Waiting, Some(deadline)) = (gate.status(), &gate.deadline) {
+        said.push(format!("{} left", left(deadline, now)));
+    }
+    said.join(", ")
+}
+
+/// Says how many have approved: `1 of 2 approvals`.
+pub(super) fn approvals(gate: &Gate) -> String {
+    format!("{} approval{}", count(gate), if required(gate) == 1 { "" } else { "s" })
+}
+
+/// Says the same shorter: `1 of 2`.
+pub(super) fn count(gate: &Gate) -> String {
+    let given = gate.votes.iter().filter(|vote| vote.verdict() == Verdict::Approve).count();
+    format!("{given} of {}", required(gate))
+}
+
+/// Says what a decision has come to, or would come to if it was only checked.
+pub(super) fn decision(gate: &Gate, validate_only: bool) -> String {
+    let name = escape(&gate.name);
+    let decided = gate.resolution.is_some();
+    match (decided, validate_only) {
+        (true, false) => format!("{name} {}", coloured(gate.status())),
+        (true, true) => format!("{name} would be {}; nothing was changed", word(gate.status())),
+        (false, false) => format!("vote recorded: {name} has {}", approvals(gate)),
+        (false, true) => format!("{name} would have {}; nothing was changed", approvals(gate)),
+    }
+}
+
+/// Says what happened, on one line.
+pub(super) fn event(event: &Event) -> String {
+    let gate = event.gate.clone().unwrap_or_default();
+    let what = match event.r#type() {
+        EventType::Unspecified => "changed".to_owned(),
+        EventType::Created if gate.status() == GateStatus::Approved => format!("created{}, approved", by(&event.actor)),
+        EventType::Created => format!("created{}", by(&event.actor)),
+        EventType::Waiting => match &gate.deadline {
+            Some(deadline) => format!("{}, until {}", coloured(GateStatus::Waiting), exact(deadline)),
+            None => coloured(GateStatus::Waiting),
+        },
+        EventType::Voted => {
+            let voted = gate.votes.last().map(vote).unwrap_or_default();
+            format!("{}: {voted}", approvals(&gate))
+        }
+        EventType::Resolved => {
+            let resolution = gate.resolution.unwrap_or_default();
+            format!("{}{}", how(&resolution), why(&resolution.reason))
+        }
+        EventType::Reset => format!("reset{}, round {}", by(&event.actor), event.round),
+        EventType::Deleted => format!("deleted{}", by(&event.actor)),
+        EventType::Existing => format!("is {}", coloured(gate.status())),
+    };
+    let time = event.time.as_ref().map(exact).unwrap_or_default();
+    format!("{time}  {:>6}  {}  {what}", event.revision, escape(&event.name))
+}
+
+/// Says who voted, how, and why.
+pub(super) fn vote(vote: &Vote) -> String {
+    let verdict = match vote.verdict() {
+        Verdict::Unspecified => "unknown",
+        Verdict::Approve => "approve",
+        Verdict::Reject => "reject",
+    };
+    format!("{verdict}{}{}{}", by(&vote.voter), claimed(&vote.on_behalf_of), why(&vote.comment))
+}
+
+/// Says how a round ended and who ended it: `approved by bob on behalf of alice (claimed)`.
+pub(super) fn how(resolution: &Resolution) -> String {
+    let status = coloured(resolution.status());
+    let who = format!("{}{}", by(&resolution.by), claimed(&resolution.on_behalf_of));
+    match resolution.cause() {
+        Cause::Unspecified | Cause::Decision | Cause::Timeout => format!("{status}{who}"),
+        Cause::AutoApprove => format!("{status} automatically (auto_approve)"),
+        Cause::Policy => format!("{status} by a rule{who}"),
+        Cause::BreakGlass => format!("{status}{who}, overriding the gate"),
+        Cause::Superseded => format!("{status}, superseded{who}"),
+        Cause::Cancelled => format!("{status}: deleted{who} before it was decided"),
+    }
+}
+
+fn required(gate: &Gate) -> u32 {
+    gate.spec.as_ref().map_or(1, |spec| spec.required_approvals.max(1))
+}
+
+fn by(principal: &str) -> String {
+    if principal.is_empty() { String::new() } else { format!(" by {}", escape(principal)) }
+}
+
+fn claimed(on_behalf_of: &str) -> String {
+    if on_behalf_of.is_empty() { String::new() } else { format!(" on behalf of {} (claimed)", escape(on_behalf_of)) }
+}
+
+fn why(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {}", escape(reason)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Spec, Timestamp};
+
+    fn now() -> jiff::Timestamp {
+        jiff::Timestamp::from_second(1_767_366_248).unwrap()
+    }
+
+    fn plain(coloured: &str) -> String {
+        anstream::adapter::strip_str(coloured).to_string()
+    }
+
+    fn resolved(status: GateStatus, cause: Cause, by: &str, reason: &str) -> Gate {
+        let time = Some(Timestamp { seconds: 1_767_366_245, nanos: 0 });
+        let (status, by, reason) = (status.into(), by.into(), reason.into());
+        let resolution = Resolution { status, cause: cause.into(), by, reason, time, ..Resolution::default() };
+        Gate { name: "release-42/prod".into(), status, resolution: Some(resolution), ..Gate::default() }
+    }
+
+    #[test]
+    fn an_outcome_says_who_when_and_why() {
+        let mut gate = resolved(GateStatus::Approved, Cause::Decision, "anonymous", "canary is green");
+        let told = "release-42/prod approved by anonymous at 2026-01-02 15:04:05Z (3s ago): canary is green";
+        assert_eq!(plain(&outcome(&gate, now())), told);
+        gate.resolution.as_mut().unwrap().on_behalf_of = "alice\u{1b}[2J".into();
+        assert!(outcome(&gate, now()).contains("by anonymous on behalf of alice\\u{1b}[2J (claimed) at"));
+    }
+
+    #[test]
+    fn a_timeout_never_looks_like_a_person() {
+        let gate = resolved(GateStatus::TimedOut, Cause::Timeout, "", "");
+        assert_eq!(plain(&outcome(&gate, now())), "release-42/prod timed out at 2026-01-02 15:04:05Z (3s ago)");
+    }
+
+    #[test]
+    fn causes_other_than_a_decision_are_told() {
+        let told = |status, cause, by| plain(&how(resolved(status, cause, by, "").resolution.as_ref().unwrap()));
+        assert_eq!(told(GateStatus::Approved, Cause::AutoApprove, "bob"), "approved automatically (auto_approve)");
+        let cancelled = told(GateStatus::Rejected, Cause::Cancelled, "bob");
+        assert_eq!(cancelled, "rejected: deleted by bob before it was decided");
+    }
+
+    #[test]
+    fn a_vote_says_what_is_missing() {
+        let vote = Vote { verdict: Verdict::Approve.into(), ..Vote::default() };
+        let spec = Some(Spec { required_approvals: 2, ..Spec::default() });
+        let deadline = Some(Timestamp { seconds: 1_767_366_500, nanos: 0 });
+        let (name, status) = ("a".into(), GateStatus::Waiting.into());
+        let gate = Gate { name, status, spec, votes: vec![vote], deadline, round: 2, ..Gate::default() };
+        assert_eq!(decision(&gate, false), "vote recorded: a has 1 of 2 approvals");
+        assert_eq!(decision(&gate, true), "a would have 1 of 2 approvals; nothing was changed");
+        assert_eq!(plain(&standing(&gate, now())), "waiting, 1 of 2 approvals, round 2, 4m 12s left");
+    }
+}

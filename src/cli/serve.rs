@@ -1,0 +1,82 @@
+//! `gatepost serve`: runs the coordinator until it is told to stop.
+
+use std::io;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+use super::failure::{Failure, chain};
+use super::output;
+use crate::config::{Config, ServeArgs};
+use crate::server;
+
+/// Serves until SIGTERM or Ctrl-C; a second Ctrl-C does not wait for open calls.
+pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
+    log_to_stderr("info");
+    let config = Config::try_from(args).map_err(|error| Failure::Here(error.to_string()))?;
+    let failed = |what: &str, error: &dyn std::error::Error| Failure::Here(format!("{what}: {}", chain(error)));
+
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| cannot_listen(&config, &error))?;
+    let address = listener.local_addr().map_err(|error| failed("cannot listen", &error))?;
+    let data_dir = std::path::absolute(&config.data_dir).map_err(|error| failed("no data directory", &error))?;
+    let signals = Signals::listen().map_err(|error| failed("cannot listen to signals", &error))?;
+
+    let ready = format!("gatepost listens on http://{address}, its data is in {}", data_dir.display());
+    output::even_if_closed(output::line(&ready))?;
+    if !address.ip().is_loopback() {
+        tracing::warn!("everybody who reaches {address} can decide every gate: nothing protects it");
+    }
+
+    let (stop, stopped) = oneshot::channel();
+    let server = server::run(listener, &config, async move {
+        // A sender that is gone says the same.
+        let _ = stopped.await;
+    });
+    tokio::select! {
+        result = server => result.map_err(|error| failed("the coordinator stopped", &error)),
+        () = signals.twice(stop) => Err(Failure::Interrupted("open calls were cut off".to_owned())),
+    }
+}
+
+/// Writes logs to the standard error: those that `GATEPOST_LOG` or `RUST_LOG` ask for.
+pub(super) fn log_to_stderr(default: &str) {
+    let asked = ["GATEPOST_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
+    let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    let filter = EnvFilter::new(asked.as_deref().unwrap_or(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(coloured).init();
+}
+
+fn cannot_listen(config: &Config, error: &io::Error) -> Failure {
+    let (address, kind) = (config.listen, error.kind());
+    Failure::Here(match kind {
+        io::ErrorKind::AddrInUse => {
+            format!("{address} is in use already: stop what listens there, or choose another address with --listen")
+        }
+        _ => format!("cannot listen on {address}: {error}"),
+    })
+}
+
+/// What tells the process to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Begins the stop at the first signal, and returns at a Ctrl-C after it.
+    async fn twice(mut self, stop: oneshot::Sender<()>) {
+        let name = tokio::select! {
+            _ = self.interrupt.recv() => "Ctrl-C",
+            _ = self.terminate.recv() => "SIGTERM",
+        };
+        tracing::info!("{name}: ending open calls");
+        drop(stop);
+        self.interrupt.recv().await;
+    }
+}

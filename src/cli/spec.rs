@@ -1,0 +1,124 @@
+//! The flags that say what a gate asks for.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::text;
+use crate::proto::{self, Link, Spec, Subject};
+
+/// What a gate asks for, as written.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "What the gate asks for")]
+pub(super) struct SpecArgs {
+    /// How long a round waits for a decision, from its first wait: 30s, 5m, 1h 30m; for ever if left out
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    timeout: Option<Duration>,
+
+    /// One line for people
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    title: String,
+
+    /// What is being asked, at length
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    description: String,
+
+    /// A label for programs to find the gate by; can be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
+
+    /// A page to look at before deciding; can be repeated
+    #[arg(long = "link", value_name = "TITLE=URL", value_parser = pair)]
+    links: Vec<(String, String)>,
+
+    /// How many people have to approve [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    required_approvals: Option<u32>,
+
+    /// Where the thing is that is approved
+    #[arg(long, value_name = "URI", default_value = "", hide_default_value = true)]
+    subject_uri: String,
+
+    /// The exact content of the thing that is approved, such as sha256:…
+    #[arg(long, value_name = "DIGEST", default_value = "", hide_default_value = true)]
+    subject_digest: String,
+
+    /// Create the gate approved, for test runs
+    #[arg(long)]
+    auto_approve: bool,
+}
+
+impl SpecArgs {
+    /// Returns the spec, or none if no flag was given.
+    pub(super) fn spec(self) -> Result<Option<Spec>, Failure> {
+        if self == Self::default() {
+            return Ok(None);
+        }
+        let timeout = self.timeout.map(proto::Duration::try_from).transpose();
+        let subject = Subject { uri: self.subject_uri, digest: self.subject_digest };
+        Ok(Some(Spec {
+            timeout: timeout.map_err(|error| Failure::Here(format!("--timeout: {error}")))?,
+            auto_approve: self.auto_approve,
+            title: self.title,
+            description: self.description,
+            labels: self.labels.into_iter().collect(),
+            links: self.links.into_iter().map(|(title, url)| Link { title, url }).collect(),
+            required_approvals: self.required_approvals.unwrap_or_default(),
+            subject: (subject != Subject::default()).then_some(subject),
+        }))
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("there is no = in it")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        spec: SpecArgs,
+    }
+
+    fn spec(flags: &[&str]) -> Option<Spec> {
+        Command::try_parse_from([&["x"], flags].concat()).unwrap().spec.spec().unwrap()
+    }
+
+    #[test]
+    fn without_flags_there_is_no_spec() {
+        assert_eq!(spec(&[]), None);
+    }
+
+    #[test]
+    fn each_flag_alone_makes_a_spec() {
+        let base = Spec::default;
+        let timeout = Some(proto::Duration { seconds: 300, nanos: 0 });
+        assert_eq!(spec(&["--timeout", "5m"]), Some(Spec { timeout, ..base() }));
+        assert_eq!(spec(&["--auto-approve"]), Some(Spec { auto_approve: true, ..base() }));
+        assert_eq!(spec(&["--title", "t"]), Some(Spec { title: "t".into(), ..base() }));
+        assert_eq!(spec(&["--required-approvals", "2"]), Some(Spec { required_approvals: 2, ..base() }));
+        let digest = Some(Subject { digest: "sha256:0".into(), ..Subject::default() });
+        assert_eq!(spec(&["--subject-digest", "sha256:0"]), Some(Spec { subject: digest, ..base() }));
+    }
+
+    #[test]
+    fn labels_and_links_are_split_at_the_first_equals_sign() {
+        let spec = spec(&["--label", "team=web", "--label", "empty=", "--link", "diff=https://x/?a=b"]).unwrap();
+        assert_eq!((&*spec.labels["team"], &*spec.labels["empty"]), ("web", ""));
+        assert_eq!((&*spec.links[0].title, &*spec.links[0].url), ("diff", "https://x/?a=b"));
+    }
+
+    #[test]
+    fn flags_that_make_no_sense_are_refused() {
+        for flags in [["--timeout", "5"], ["--label", "team"], ["--required-approvals", "0"]] {
+            assert!(Command::try_parse_from(["x"].into_iter().chain(flags)).is_err(), "{flags:?}");
+        }
+    }
+}
