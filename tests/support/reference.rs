@@ -206,9 +206,9 @@ impl Model {
                 Answer::Waiting
             }
             Ask::Vote { .. } if gate.end.is_some() => Answer::AlreadyResolved,
+            Ask::Vote { voter, approves: true, .. } if gate.votes.contains(&(voter, true)) => Answer::Nothing,
             Ask::Vote { etag: Pin::Wrong, .. } | Ask::Delete { etag: Pin::Wrong } => Answer::EtagMismatch,
             Ask::Vote { digest: Pin::Wrong, .. } => Answer::SubjectChanged,
-            Ask::Vote { voter, approves: true, .. } if gate.votes.contains(&(voter, true)) => Answer::Nothing,
             Ask::Vote { voter, approves: true, .. } => {
                 gate.votes.push((voter, true));
                 if gate.votes.len() < gate.terms.approvals {
