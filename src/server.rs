@@ -11,6 +11,8 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
 use tonic_reflection::server::Builder as Reflection;
 
+use tonic_types::pb::FILE_DESCRIPTOR_SET as ERROR_DESCRIPTOR_SET;
+
 use crate::config::Config;
 use crate::coordinator::{Clock, Coordinator};
 use crate::grpc::Service;
@@ -72,6 +74,8 @@ pub async fn run(
         Reflection::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(HEALTH_DESCRIPTOR_SET)
+            // So that generic clients can show the details of errors.
+            .register_encoded_file_descriptor_set(ERROR_DESCRIPTOR_SET)
     };
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
