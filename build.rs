@@ -13,10 +13,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptor_set = PathBuf::from(env::var("OUT_DIR")?).join("descriptor_set.bin");
     fs::write(descriptor_set, api.encode_file_descriptor_set())?;
     // Ordered maps give equal requests equal bytes, which is how a repeated request_id is told from a reused one.
-    // Type names let a message find its descriptor, which is what its JSON is made from.
-    let mut prost = tonic_prost_build::Config::new();
-    prost.enable_type_names();
-    tonic_prost_build::configure().btree_map(".").compile_fds_with_config(api.file_descriptor_set(), prost)?;
+    // Type names let a message find its descriptor, for its JSON.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    tonic_prost_build::configure().btree_map(".").compile_fds_with_config(api.file_descriptor_set(), config)?;
 
     // What the store writes.
     let mut record = protox::Compiler::new(["src/store"])?;

@@ -3,7 +3,9 @@
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod coordinator;
 pub mod domain;
+pub mod grpc;
 pub mod proto;
 pub mod server;
 pub mod store;

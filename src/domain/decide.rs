@@ -69,11 +69,12 @@ pub fn decide(
 }
 
 fn approve(gate: &Gate, ballot: &Ballot, now: SystemTime) -> Result<Option<Event>, Refusal> {
-    check_looked_at(gate, ballot)?;
+    // Before the etag, which one's own first vote has changed: a repetition of it says the same again.
     let approved_already = |vote: &super::Vote| vote.voter == ballot.voter && vote.verdict == Verdict::Approve;
     if gate.votes.iter().any(approved_already) {
         return Ok(None);
     }
+    check_looked_at(gate, ballot)?;
     Ok(Some(match gate.approvals_missing() {
         0 | 1 => Event::decided(gate, ballot, Verdict::Approve, now),
         _ => Event::approval_recorded(gate, ballot, now),

@@ -93,6 +93,7 @@ impl Event {
         Self::of(gate, EventKind::Waiting, Some(by), now, |gate| {
             gate.status = Status::Waiting;
             gate.wait_time = Some(now);
+            // Validated specs keep this far inside what a time can hold.
             gate.deadline = gate.spec.timeout.map(|timeout| now + timeout);
         })
     }

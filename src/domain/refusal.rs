@@ -41,16 +41,6 @@ pub enum Refusal {
     /// There is no such gate.
     #[error("there is no gate {0}: create it, or wait on it with a spec")]
     NotFound(GateName),
-    /// The gate has no such round.
-    #[error("gate {gate} has no round {round}: it is in round {current}")]
-    RoundNotFound {
-        /// The gate.
-        gate: GateName,
-        /// The round that was asked for.
-        round: Round,
-        /// The gate's round.
-        current: Round,
-    },
     /// The gate exists with another spec, and the caller wants to create it.
     #[error("gate {gate} exists with another spec ({}): use another name, or the same spec", Fields(fields))]
     Exists {
@@ -68,8 +58,8 @@ pub enum Refusal {
         /// The gate.
         gate: GateName,
     },
-    /// The deadline has not passed, or there is none.
-    #[error("gate {gate} is not past a deadline")]
+    /// The gate does not wait, or its deadline has not passed, or there is none.
+    #[error("gate {gate} has nothing to time out")]
     NotDue {
         /// The gate.
         gate: GateName,

@@ -1,1 +1,147 @@
-//! Under construction.
+//! What every store has to do: one suite, called for each.
+
+pub mod feed;
+pub mod gates;
+pub mod reads;
+pub mod requests;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use uuid::Uuid;
+
+use super::{Change, Error, HistoryQuery, HistoryScope, ListQuery, Request, RequestKey, Store};
+use crate::domain::{
+    Ballot, Command, Event, Gate, GateName, Prefix, Principal, Revision, Round, Spec, Status, Uid, decide,
+};
+
+/// Makes each case of the suite a test. Its argument makes a store, and what has to outlive it.
+macro_rules! conformance {
+    ($make:expr) => {
+        $crate::store::conformance::conformance! { $make;
+            gates::a_created_gate_is_read_back
+            gates::a_stale_change_conflicts
+            gates::revisions_grow_and_stamp_the_gate_and_its_resolution
+            gates::one_of_many_concurrent_changes_wins
+            gates::many_gates_change_at_once
+            gates::a_deleted_gate_is_absent
+            gates::an_event_too_large_is_refused
+            gates::past_rounds_stay_readable
+            gates::a_gate_made_again_has_no_past
+            requests::a_request_is_recorded_with_its_event
+            requests::a_request_is_answered_once
+            requests::a_conflict_records_no_request
+            requests::requests_are_told_apart
+            requests::one_of_many_equal_requests_wins
+            reads::gates_are_listed_in_the_order_of_their_names
+            reads::lists_hold_a_group_and_go_on_behind_a_gate
+            reads::unresolved_gates_are_listed
+            reads::deadlines_are_those_of_waiting_gates
+            reads::the_history_of_a_gate_has_all_its_generations
+            reads::the_history_of_a_group_is_paged
+            reads::an_event_is_read_by_its_revision
+            feed::the_feed_is_complete_and_in_order
+            feed::the_feed_wakes_a_waiter
+            feed::dropping_a_wait_loses_nothing
+        }
+    };
+    ($make:expr; $($file:ident::$case:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let (store, _outlives) = $make;
+                $crate::store::conformance::$file::$case(std::sync::Arc::new(store)).await;
+            }
+        )*
+    };
+}
+pub(in crate::store) use conformance;
+
+/// Parses a name.
+pub fn name(text: &str) -> GateName {
+    GateName::parse("gate", text).unwrap()
+}
+
+/// Parses a prefix.
+pub fn prefix(text: &str) -> Prefix {
+    Prefix::parse("prefix", text).unwrap()
+}
+
+/// Parses a principal.
+pub fn principal(text: &str) -> Principal {
+    Principal::parse(text).unwrap()
+}
+
+/// Returns a time, in seconds from the start of a test.
+pub fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000 + seconds)
+}
+
+/// Asks for a gate with a spec.
+pub fn create(spec: Spec) -> Command {
+    Command::Create { uid: Uid(Uuid::new_v4().to_string()), spec, requester: principal("ci") }
+}
+
+/// Waits on a gate.
+pub fn wait() -> Command {
+    Command::Wait { round: None, by: principal("worker") }
+}
+
+/// Approves a gate.
+pub fn approve(voter: &str) -> Command {
+    Command::Approve(Ballot::from(principal(voter)))
+}
+
+/// Resets a gate.
+pub fn reset() -> Command {
+    Command::Reset { by: principal("ops") }
+}
+
+/// Deletes a gate.
+pub fn delete() -> Command {
+    Command::Delete { by: principal("ops"), etag: None }
+}
+
+/// Says what a command does to a gate that was read.
+pub fn change(gate: &GateName, before: Option<Gate>, command: &Command, seconds: u64) -> Change {
+    let event = decide(gate, before.as_ref(), command, at(seconds)).unwrap().unwrap();
+    Change { before, event, request: None }
+}
+
+/// Reads a gate and changes it, once.
+pub async fn act(store: &dyn Store, gate: &str, command: Command, seconds: u64) -> Arc<Event> {
+    let gate = name(gate);
+    let before = store.get(&gate).await.unwrap();
+    store.commit(change(&gate, before, &command, seconds)).await.unwrap()
+}
+
+/// Makes a gate that waits for ever.
+pub async fn make(store: &dyn Store, gate: &str) -> Arc<Event> {
+    act(store, gate, create(Spec::default()), 0).await
+}
+
+/// Reads every change from the start up to a revision.
+pub async fn changes_until(store: &dyn Store, last: Revision) -> Vec<Arc<Event>> {
+    let mut events: Vec<Arc<Event>> = Vec::new();
+    loop {
+        let after = events.last().map_or(Revision::ZERO, |event| event.revision());
+        if after >= last {
+            return events;
+        }
+        events.extend(store.changes_after(after).await.unwrap());
+    }
+}
+
+/// Makes a request of an id.
+pub fn request(id: &str) -> Request {
+    let key = RequestKey { principal: principal("alice"), id: id.to_owned(), part: None };
+    Request { key, fingerprint: [7; 32], time: at(0) }
+}
+
+fn is_conflict<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Conflict))
+}
+
+fn names(gates: &[Gate]) -> Vec<&str> {
+    gates.iter().map(|gate| gate.name.as_str()).collect()
+}

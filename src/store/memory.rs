@@ -1,1 +1,184 @@
-//! Under construction.
+//! The reference store: what every store means, in maps. For tests, and gone with the process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{
+    Answer, Change, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Request, RequestKey, Store,
+    codec,
+};
+use crate::domain::{Event, EventKind, Gate, GateName, Revision, Round, Uid};
+
+/// The most events in one answer of the feed: enough to catch up fast, little enough to hold.
+const CHANGES_MAX: usize = 256;
+
+/// Keeps everything in memory.
+#[derive(Debug)]
+pub struct Memory {
+    id: String,
+    // A std mutex: held for a few map operations, and never across an await.
+    state: Mutex<State>,
+    durable: watch::Sender<Revision>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    log: BTreeMap<Revision, Arc<Event>>,
+    gates: BTreeMap<GateName, Arc<Event>>,
+    /// The last event of each past round.
+    rounds: HashMap<(Uid, Round), Arc<Event>>,
+    answers: BTreeMap<RequestKey, Answer>,
+}
+
+impl Memory {
+    /// Makes an empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { id: Uuid::new_v4().to_string(), state: Mutex::default(), durable: watch::Sender::new(Revision::ZERO) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way through a change, so a poisoned state is a whole one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn revision(&self) -> Revision {
+        *self.durable.borrow()
+    }
+
+    async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {
+        Ok(self.state().gates.get(name).map(|event| event.gate.clone()))
+    }
+
+    async fn past_round(&self, gate: &Gate, round: Round) -> Result<Option<Gate>, Error> {
+        let past = self.state().rounds.get(&(gate.uid.clone(), round)).map(|event| event.gate.clone());
+        Ok(past.filter(|_| round < gate.round))
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<ListPage, Error> {
+        let state = self.state();
+        let gates = state.gates.iter().filter(|(name, event)| {
+            query.prefix.contains(name)
+                && query.after.as_ref().is_none_or(|after| *name > after)
+                && !(query.unresolved && event.gate.status.is_terminal())
+        });
+        let gates = gates.take(query.limit).map(|(_, event)| event.gate.clone()).collect();
+        Ok(ListPage { gates, revision: state.revision() })
+    }
+
+    async fn deadlines(&self, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
+        let state = self.state();
+        let waiting = state.gates.values().filter(|event| !event.gate.status.is_terminal());
+        let mut deadlines: Vec<_> = waiting
+            .filter_map(|event| event.gate.deadline.map(|deadline| (deadline, event.gate.name.clone())))
+            .collect();
+        deadlines.sort();
+        deadlines.truncate(limit);
+        Ok(deadlines)
+    }
+
+    async fn commit(&self, change: Change) -> Result<Arc<Event>, Error> {
+        let Change { before, event, request } = change;
+        codec::encode_event(&event)?;
+        let mut state = self.state();
+        let current = state.gates.get(&event.gate.name).map(|event| event.revision());
+        if current != before.as_ref().map(|gate| gate.revision) {
+            return Err(Error::Conflict);
+        }
+        let revision = state.revision().next();
+        if let Some(request) = request {
+            state.record(request, vec![revision])?;
+        }
+        let event = Arc::new(event.stamped(revision));
+        state.apply(before.as_ref(), &event);
+        // Under the lock, so that revisions are announced in their order.
+        self.durable.send_replace(revision);
+        Ok(event)
+    }
+
+    async fn remember(&self, request: Request, answer: Vec<Revision>) -> Result<(), Error> {
+        self.state().record(request, answer)
+    }
+
+    async fn answer(&self, key: &RequestKey) -> Result<Option<Answer>, Error> {
+        Ok(self.state().answers.get(key).cloned())
+    }
+
+    async fn event(&self, revision: Revision) -> Result<Option<Arc<Event>>, Error> {
+        Ok(self.state().log.get(&revision).cloned())
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, Error> {
+        let state = self.state();
+        let in_scope = |event: &&Arc<Event>| match &query.scope {
+            HistoryScope::Gate(name) => event.gate.name == *name,
+            HistoryScope::Group(prefix) => prefix.contains(&event.gate.name),
+        };
+        let mut events = state.log.range(query.after.next()..).map(|(_, event)| event).filter(in_scope);
+        let page: Vec<_> = events.by_ref().take(query.limit).cloned().collect();
+        let last = page.last().map_or(query.after, |event| event.revision());
+        Ok(HistoryPage { next: events.next().map(|_| last), events: page })
+    }
+
+    async fn changes_after(&self, revision: Revision) -> Result<Vec<Arc<Event>>, Error> {
+        let mut durable = self.durable.subscribe();
+        let reached = durable.wait_for(|durable| *durable > revision).await.map(|_| ());
+        reached.map_err(|_| Error::Failed("it has been closed".into()))?;
+        Ok(self.state().log.range(revision.next()..).take(CHANGES_MAX).map(|(_, event)| Arc::clone(event)).collect())
+    }
+}
+
+impl State {
+    fn revision(&self) -> Revision {
+        self.log.last_key_value().map_or(Revision::ZERO, |(revision, _)| *revision)
+    }
+
+    fn record(&mut self, request: Request, revisions: Vec<Revision>) -> Result<(), Error> {
+        if self.answers.contains_key(&request.key) {
+            return Err(Error::Conflict);
+        }
+        self.answers.insert(request.key, Answer { fingerprint: request.fingerprint, revisions });
+        Ok(())
+    }
+
+    fn apply(&mut self, before: Option<&Gate>, event: &Arc<Event>) {
+        if let (EventKind::Reset, Some(before)) = (event.kind, before)
+            && let Some(last) = self.log.get(&before.revision)
+        {
+            self.rounds.insert((before.uid.clone(), before.round), Arc::clone(last));
+        }
+        let name = &event.gate.name;
+        if event.kind == EventKind::Deleted {
+            self.gates.remove(name);
+        } else {
+            self.gates.insert(name.clone(), Arc::clone(event));
+        }
+        self.log.insert(event.revision(), Arc::clone(event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Memory;
+    use crate::store::conformance::conformance;
+
+    conformance!((Memory::new(), ()));
+}

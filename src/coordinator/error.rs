@@ -1,0 +1,74 @@
+//! Why a call is not carried out.
+
+use crate::domain::{GateName, Refusal, Round};
+use crate::store;
+
+/// Why a call is not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The gate does not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The gate has no such round.
+    #[error("gate {gate} has no round {round}: it is in round {current}")]
+    RoundNotFound {
+        /// The gate.
+        gate: GateName,
+        /// The round that was asked for.
+        round: Round,
+        /// The gate's round.
+        current: Round,
+    },
+    /// The gate exists with another spec, and the caller wants to wait on it.
+    #[error(
+        "gate {gate} exists with another spec (it differs in {}): \
+         leave the spec out to join it as it is, or use another name",
+        fields.join(", ")
+    )]
+    SpecConflict {
+        /// The gate.
+        gate: GateName,
+        /// The fields of the spec that differ.
+        fields: Vec<&'static str>,
+    },
+    /// The only round that the caller waits on was reset before anyone decided it.
+    #[error("round {round} of gate {gate} was reset before it was decided: wait on round {next_round}")]
+    RoundReset {
+        /// The gate.
+        gate: GateName,
+        /// The round.
+        round: Round,
+        /// The round that the reset began.
+        next_round: Round,
+    },
+    /// The caller used the id of a request for another one.
+    #[error("request_id {id:?} was used for another request: use a new one for each request")]
+    RequestIdReused {
+        /// The id.
+        id: String,
+    },
+    /// The call is about more than one call may be.
+    #[error("there are more than {limit} {what}: use a narrower prefix")]
+    LimitExceeded {
+        /// What is counted.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The coordinator is about to stop.
+    #[error("the coordinator is stopping: connect again")]
+    Draining,
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Error {
+    /// Says of a create that was part of a wait what it means for the wait.
+    pub(super) fn into_spec_conflict(self) -> Self {
+        match self {
+            Self::Refused(Refusal::Exists { gate, fields }) => Self::SpecConflict { gate, fields },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Carries out what callers ask: one fence that every change of a gate goes through, the deadlines, and those who wait
+//! and watch.
+//!
+//! The coordinator keeps no copy of the gates. Its memory follows the live waits and watches; what happened it learns
+//! from the store's feed alone, so a change made by another coordinator on a shared store looks the same as its own.
+
+mod clock;
+mod deadlines;
+mod error;
+mod fence;
+mod read;
+mod wait;
+mod waiters;
+mod watch;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::domain::{Ballot, Command, Etag, EventKind, Gate, GateName, Prefix, Principal, Revision, Round, Spec, Uid};
+use crate::store::{self, Fingerprint, ListQuery, Store};
+
+pub use clock::Clock;
+pub use error::Error;
+pub use read::{GatePage, GateQuery, History, View};
+pub use store::{Error as StoreError, HistoryPage};
+pub use wait::Wait;
+pub use waiters::Waiter;
+pub use watch::{WatchItem, WatchQuery};
+
+/// Most gates that one call resets: their answer, each with the largest spec, stays below a message's usual 4 MiB.
+pub const RESET_GATES_MAX: usize = 200;
+
+/// Coordinates the gates of one store.
+pub struct Coordinator {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    /// Where the feed is followed from: whoever waited or watched before [`Coordinator::run`] misses nothing.
+    start: Revision,
+    waiters: Arc<waiters::Waiters>,
+    /// Told when a deadline may have become the earliest.
+    deadline_set: Notify,
+    draining: CancellationToken,
+}
+
+/// Who calls, and how to know the call when it is repeated.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The caller, as verified.
+    pub principal: Principal,
+    /// The caller's id for the call, if it can be repeated.
+    pub request: Option<RequestId>,
+}
+
+/// A caller's id for a call.
+#[derive(Clone, Debug)]
+pub struct RequestId {
+    /// 1 to 128 printable ASCII characters.
+    pub id: String,
+    /// A digest of the call's body.
+    pub fingerprint: Fingerprint,
+}
+
+impl Coordinator {
+    /// Makes a coordinator of a store. It serves calls at once; [`Self::run`] makes waits wake and deadlines fire.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            start: store.revision(),
+            store,
+            clock,
+            waiters: Arc::default(),
+            deadline_set: Notify::new(),
+            draining: CancellationToken::new(),
+        })
+    }
+
+    /// Follows the store's feed and the deadlines, until the store fails.
+    ///
+    /// # Errors
+    ///
+    /// The store's: the process has to end, since nothing more would be acknowledged or shown.
+    pub async fn run(self: &Arc<Self>) -> Result<Infallible, store::Error> {
+        let (never, _) = tokio::try_join!(self.follow_feed(), deadlines::run(self))?;
+        Ok(never)
+    }
+
+    /// Returns the time, as deadlines are measured in it.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// Ends every wait and watch with [`Error::Draining`].
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Creates a gate; a gate of that name with the same spec is a success that changes nothing.
+    pub async fn create(&self, call: &Call, name: &GateName, spec: Spec) -> Result<View, Error> {
+        let requester = call.principal.clone();
+        let command = Command::Create { uid: Uid(Uuid::new_v4().to_string()), spec, requester };
+        self.execute(name, &command, call).await.map(|gate| self.view(gate))
+    }
+
+    /// Approves a gate's round, or, with `validate_only`, says what that would do.
+    pub async fn approve(
+        &self,
+        call: &Call,
+        name: &GateName,
+        ballot: Ballot,
+        validate_only: bool,
+    ) -> Result<View, Error> {
+        self.vote(call, name, &Command::Approve(ballot), validate_only).await
+    }
+
+    /// Rejects a gate's round, or, with `validate_only`, says what that would do.
+    pub async fn reject(
+        &self,
+        call: &Call,
+        name: &GateName,
+        ballot: Ballot,
+        validate_only: bool,
+    ) -> Result<View, Error> {
+        self.vote(call, name, &Command::Reject(ballot), validate_only).await
+    }
+
+    async fn vote(&self, call: &Call, name: &GateName, vote: &Command, validate_only: bool) -> Result<View, Error> {
+        let gate = if validate_only { self.preview(name, vote).await } else { self.execute(name, vote, call).await };
+        gate.map(|gate| self.view(gate))
+    }
+
+    /// Begins a new round of a gate.
+    pub async fn reset(&self, call: &Call, name: &GateName) -> Result<View, Error> {
+        let command = Command::Reset { by: call.principal.clone() };
+        self.execute(name, &command, call).await.map(|gate| self.view(gate))
+    }
+
+    /// Begins a new round of every gate in a group, and answers with each as its reset left it.
+    pub async fn reset_group(&self, call: &Call, prefix: &Prefix) -> Result<Vec<Gate>, Error> {
+        if let Some(gates) = self.answered(call, None).await? {
+            return Ok(gates);
+        }
+        let limit = RESET_GATES_MAX + 1;
+        let query = ListQuery { prefix: prefix.clone(), unresolved: false, after: None, limit };
+        let group = self.store.list(query).await?.gates;
+        if group.len() > RESET_GATES_MAX {
+            return Err(Error::LimitExceeded { what: "gates in one reset", limit: RESET_GATES_MAX });
+        }
+        // Side by side, so that the group shares the store's syncs. Each reset is remembered as a part of the request:
+        // a repetition after a failure half way does the rest.
+        let command = Command::Reset { by: call.principal.clone() };
+        let resets = group.iter().map(|gate| self.execute_part(&gate.name, &command, call));
+        let gates = futures_util::future::try_join_all(resets).await?;
+        self.remember(call, gates.iter().map(|gate| gate.revision).collect()).await?;
+        Ok(gates)
+    }
+
+    /// Deletes a gate; with an etag, only in that state.
+    pub async fn delete(&self, call: &Call, name: &GateName, etag: Option<Etag>) -> Result<(), Error> {
+        let command = Command::Delete { by: call.principal.clone(), etag };
+        self.execute(name, &command, call).await.map(drop)
+    }
+
+    /// Waits on a gate: its current round, following resets, or one `round` only. With a `spec`, a missing gate is
+    /// created.
+    pub async fn wait(
+        self: &Arc<Self>,
+        call: &Call,
+        name: GateName,
+        round: Option<Round>,
+        spec: Option<Spec>,
+        waiter: Waiter,
+    ) -> Result<Wait, Error> {
+        if let Some(spec) = spec {
+            self.create(call, &name, spec).await.map_err(Error::into_spec_conflict)?;
+        }
+        Ok(Wait::new(self.clone(), call.principal.clone(), name, round, waiter))
+    }
+
+    /// Hands each event to those who wait on its gate.
+    async fn follow_feed(&self) -> Result<Infallible, store::Error> {
+        let mut position = self.start;
+        loop {
+            for event in self.store.changes_after(position).await? {
+                position = event.revision();
+                if event.kind == EventKind::Waiting && event.gate.deadline.is_some() {
+                    self.deadline_set.notify_one();
+                }
+                self.waiters.publish(event);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

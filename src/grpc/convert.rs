@@ -1,0 +1,296 @@
+//! Between the API's messages and the domain: requests are parsed here once, answers are spelled out here.
+
+use std::time::{Duration, SystemTime};
+
+use prost::{Message, Name};
+use prost_types::{Struct, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::coordinator::{Call, RequestId, View, Waiter};
+use crate::domain::{
+    Ballot, Cause, Etag, Event, EventKind, Gate, Inputs, Invalid, InvalidKind, Link, Principal, Resolution, Revision,
+    Round, Spec, Status, Subject, Verdict, Vote, limits,
+};
+use crate::proto;
+
+/// Longest id of a request in bytes: a UUID several times over.
+const REQUEST_ID_MAX: usize = 128;
+/// Longest text about a waiter in bytes: a host name, a job's id.
+const WAITER_TEXT_MAX: usize = 255;
+/// Entries of a page, unless the request says how many.
+const PAGE_SIZE: usize = 100;
+/// Most entries of a page.
+const PAGE_SIZE_MAX: usize = 1000;
+
+// Requests.
+
+/// Says who calls, and how to know the call again: by its id and its whole body.
+pub fn call<M: Message + Name>(request_id: &str, body: &M) -> Result<Call, Invalid> {
+    let principal = Principal::anonymous();
+    if request_id.is_empty() {
+        return Ok(Call { principal, request: None });
+    }
+    if request_id.len() > REQUEST_ID_MAX || !request_id.bytes().all(|b| b.is_ascii_graphic()) {
+        let problem = format!("has to have 1 to {REQUEST_ID_MAX} printable ASCII characters without spaces");
+        return Err(Invalid::new(InvalidKind::Argument, "request_id", problem));
+    }
+    let mut digest = Sha256::new();
+    digest.update(M::full_name());
+    digest.update(body.encode_to_vec());
+    Ok(Call {
+        principal,
+        request: Some(RequestId { id: request_id.to_owned(), fingerprint: digest.finalize().into() }),
+    })
+}
+
+/// Says who calls, where repeating the call needs no answer kept.
+pub fn caller() -> Call {
+    Call { principal: Principal::anonymous(), request: None }
+}
+
+pub fn spec(spec: proto::Spec) -> Result<Spec, Invalid> {
+    let timeout = spec.timeout.map(|timeout| {
+        Duration::try_from(timeout)
+            .map_err(|_| Invalid::new(InvalidKind::Spec, "spec.timeout", "is negative: leave it out to wait for ever"))
+    });
+    Spec {
+        timeout: timeout.transpose()?,
+        auto_approve: spec.auto_approve,
+        title: spec.title,
+        description: spec.description,
+        labels: spec.labels,
+        links: spec.links.into_iter().map(|proto::Link { title, url }| Link { title, url }).collect(),
+        required_approvals: spec.required_approvals.max(1),
+        subject: spec
+            .subject
+            .filter(|subject| *subject != proto::Subject::default())
+            .map(|proto::Subject { uri, digest }| Subject { uri, digest }),
+    }
+    .validated()
+}
+
+pub fn approval(request: &proto::ApproveRequest, voter: Principal) -> Result<Ballot, Invalid> {
+    let inputs = request.inputs.as_ref().map(Message::encode_to_vec).unwrap_or_default();
+    if inputs.len() > limits::INPUTS_MAX {
+        let problem = format!("has {} bytes encoded; at most {} are allowed", inputs.len(), limits::INPUTS_MAX);
+        return Err(Invalid::new(InvalidKind::Argument, "inputs", problem));
+    }
+    Ok(Ballot {
+        voter,
+        on_behalf_of: text("on_behalf_of", &request.on_behalf_of, limits::ON_BEHALF_OF_MAX)?,
+        comment: text("comment", &request.comment, limits::COMMENT_MAX)?,
+        inputs: Inputs(inputs),
+        round: Round::new(request.round),
+        etag: etag(&request.etag),
+        subject_digest: some(&request.subject_digest),
+    })
+}
+
+pub fn rejection(request: &proto::RejectRequest, voter: Principal) -> Result<Ballot, Invalid> {
+    Ok(Ballot {
+        voter,
+        on_behalf_of: text("on_behalf_of", &request.on_behalf_of, limits::ON_BEHALF_OF_MAX)?,
+        comment: text("reason", &request.reason, limits::COMMENT_MAX)?,
+        inputs: Inputs::default(),
+        round: Round::new(request.round),
+        etag: etag(&request.etag),
+        subject_digest: some(&request.subject_digest),
+    })
+}
+
+pub fn etag(text: &str) -> Option<Etag> {
+    some(text).map(Etag)
+}
+
+pub fn waiter(waiter: &proto::Waiter, since: SystemTime) -> Result<Waiter, Invalid> {
+    Ok(Waiter {
+        id: text("waiter.id", &waiter.id, WAITER_TEXT_MAX)?,
+        host: text("waiter.host", &waiter.host, WAITER_TEXT_MAX)?,
+        note: text("waiter.note", &waiter.note, WAITER_TEXT_MAX)?,
+        since,
+    })
+}
+
+pub fn statuses(numbers: &[i32]) -> Result<Vec<Status>, Invalid> {
+    let unknown = |number| {
+        let problem = format!("has {number}, which is no status: use those of GateStatus other than UNSPECIFIED");
+        Invalid::new(InvalidKind::Argument, "statuses", problem)
+    };
+    let known = |number: &i32| Status::ALL.into_iter().find(|status| gate_status(*status) as i32 == *number);
+    numbers.iter().map(|number| known(number).ok_or_else(|| unknown(*number))).collect()
+}
+
+pub fn page_size(asked: u32) -> usize {
+    match asked {
+        0 => PAGE_SIZE,
+        asked => usize::try_from(asked).unwrap_or(PAGE_SIZE_MAX).min(PAGE_SIZE_MAX),
+    }
+}
+
+pub fn page_token<T>(token: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Invalid> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let invalid = || Invalid::new(InvalidKind::Argument, "page_token", "is not the next_page_token of a page before");
+    parse(token).ok_or_else(invalid).map(Some)
+}
+
+fn text(field: &'static str, text: &str, bytes_max: usize) -> Result<String, Invalid> {
+    if text.len() > bytes_max {
+        let problem = format!("has {} bytes; at most {bytes_max} are allowed", text.len());
+        return Err(Invalid::new(InvalidKind::Argument, field, problem));
+    }
+    Ok(text.to_owned())
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+// Answers.
+
+/// A gate with those who wait on it now.
+pub fn view(view: &View) -> proto::Gate {
+    proto::Gate {
+        waiters: view.waiters.iter().map(live_waiter).collect(),
+        waiter_count: u32::try_from(view.waiter_count).unwrap_or(u32::MAX),
+        ..gate(&view.gate)
+    }
+}
+
+/// A gate as it is kept, without those who wait on it.
+pub fn gate(gate: &Gate) -> proto::Gate {
+    proto::Gate {
+        name: gate.name.to_string(),
+        uid: gate.uid.to_string(),
+        round: gate.round.get(),
+        status: gate_status(gate.status).into(),
+        spec: Some(spec_message(&gate.spec)),
+        resolution: gate.resolution.as_ref().map(|resolved| resolution(resolved, gate.status)),
+        votes: gate.votes.iter().map(vote).collect(),
+        approvals_missing: gate.approvals_missing(),
+        waiters: Vec::new(),
+        waiter_count: 0,
+        requester: gate.requester.to_string(),
+        create_time: Some(gate.create_time.into()),
+        update_time: Some(gate.update_time.into()),
+        wait_time: gate.wait_time.map(Timestamp::from),
+        deadline: gate.deadline.map(Timestamp::from),
+        revision: gate.revision.0,
+        etag: gate.etag().0,
+    }
+}
+
+/// Something that happened.
+pub fn event(event: &Event) -> proto::Event {
+    let kind = match event.kind {
+        EventKind::Created => proto::EventType::Created,
+        EventKind::Waiting => proto::EventType::Waiting,
+        EventKind::Voted => proto::EventType::Voted,
+        EventKind::Resolved => proto::EventType::Resolved,
+        EventKind::Reset => proto::EventType::Reset,
+        EventKind::Deleted => proto::EventType::Deleted,
+    };
+    event_message(&event.gate, kind, event.time, event.actor.as_ref())
+}
+
+/// What exists, told as an event.
+pub fn existing(gate: &Gate) -> proto::Event {
+    event_message(gate, proto::EventType::Existing, gate.update_time, None)
+}
+
+fn event_message(after: &Gate, kind: proto::EventType, time: SystemTime, actor: Option<&Principal>) -> proto::Event {
+    proto::Event {
+        revision: after.revision.0,
+        name: after.name.to_string(),
+        round: after.round.get(),
+        r#type: kind.into(),
+        time: Some(time.into()),
+        actor: principal(actor),
+        gate: Some(gate(after)),
+    }
+}
+
+fn spec_message(spec: &Spec) -> proto::Spec {
+    proto::Spec {
+        // Bounded by the domain far below what a message can hold.
+        timeout: spec.timeout.and_then(|timeout| timeout.try_into().ok()),
+        auto_approve: spec.auto_approve,
+        title: spec.title.clone(),
+        description: spec.description.clone(),
+        labels: spec.labels.clone(),
+        links: spec
+            .links
+            .iter()
+            .map(|Link { title, url }| proto::Link { title: title.clone(), url: url.clone() })
+            .collect(),
+        required_approvals: spec.required_approvals,
+        subject: spec.subject.as_ref().map(|s| proto::Subject { uri: s.uri.clone(), digest: s.digest.clone() }),
+    }
+}
+
+fn resolution(resolution: &Resolution, status: Status) -> proto::Resolution {
+    proto::Resolution {
+        status: gate_status(status).into(),
+        cause: match resolution.cause {
+            Cause::Decision => proto::Cause::Decision,
+            Cause::AutoApprove => proto::Cause::AutoApprove,
+            Cause::Timeout => proto::Cause::Timeout,
+            Cause::Cancelled => proto::Cause::Cancelled,
+        }
+        .into(),
+        by: principal(resolution.by.as_ref()),
+        on_behalf_of: resolution.on_behalf_of.clone(),
+        reason: resolution.reason.clone(),
+        inputs: inputs(&resolution.inputs),
+        time: Some(resolution.time.into()),
+        revision: resolution.revision.0,
+    }
+}
+
+/// Inputs were a message when they came, so they decode.
+fn inputs(inputs: &Inputs) -> Option<Struct> {
+    (!inputs.0.is_empty()).then(|| Struct::decode(inputs.0.as_slice()).ok()).flatten()
+}
+
+fn vote(vote: &Vote) -> proto::Vote {
+    proto::Vote {
+        voter: vote.voter.to_string(),
+        verdict: match vote.verdict {
+            Verdict::Approve => proto::Verdict::Approve,
+            Verdict::Reject => proto::Verdict::Reject,
+        }
+        .into(),
+        comment: vote.comment.clone(),
+        on_behalf_of: vote.on_behalf_of.clone(),
+        time: Some(vote.time.into()),
+    }
+}
+
+fn live_waiter(waiter: &Waiter) -> proto::Waiter {
+    proto::Waiter {
+        id: waiter.id.clone(),
+        host: waiter.host.clone(),
+        note: waiter.note.clone(),
+        since: Some(waiter.since.into()),
+    }
+}
+
+fn gate_status(status: Status) -> proto::GateStatus {
+    match status {
+        Status::Pending => proto::GateStatus::Pending,
+        Status::Waiting => proto::GateStatus::Waiting,
+        Status::Approved => proto::GateStatus::Approved,
+        Status::Rejected => proto::GateStatus::Rejected,
+        Status::TimedOut => proto::GateStatus::TimedOut,
+    }
+}
+
+fn principal(principal: Option<&Principal>) -> String {
+    principal.map(ToString::to_string).unwrap_or_default()
+}
+
+/// The revision before `start`, for a place that starts behind it.
+pub fn before(start: u64) -> Option<Revision> {
+    start.checked_sub(1).map(Revision)
+}

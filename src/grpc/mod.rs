@@ -1,0 +1,7 @@
+//! The gRPC API: converts requests, calls the coordinator, converts answers. It holds no rule of its own.
+
+mod convert;
+mod service;
+mod status;
+
+pub use service::Service;

@@ -1,0 +1,237 @@
+//! The handlers of `gatepost.v1.GateService`, each as thin as it can be.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_stream::try_stream;
+use prost::Message;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::coordinator::{Coordinator, GateQuery, History, WatchItem, WatchQuery};
+use crate::domain::{GateName, Invalid, InvalidKind, Prefix, Revision, Round};
+use crate::proto::gate_service_server::GateService;
+use crate::proto::wait_response::Message as WaitMessage;
+use crate::proto::{
+    ApproveRequest, CreateGateRequest, DeleteGateRequest, Event, Gate, GetGateRequest, Heartbeat, ListEventsRequest,
+    ListEventsResponse, ListGatesRequest, ListGatesResponse, RejectRequest, ResetGateRequest, ResetGatesRequest,
+    ResetGatesResponse, WaitRequest, WaitResponse, WatchCreated, WatchProgress, WatchRequest, WatchResponse,
+};
+
+use super::convert;
+
+/// How often a wait proves that it is alive: under the idle limit of common load balancers, 60 s.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
+/// Where a page or a batch of events ends early: a quarter of the 4 MiB that gRPC clients accept by default, so that
+/// the largest entry still fits on top.
+const ANSWER_BYTES: usize = 1024 * 1024;
+
+type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Serves the API from a coordinator.
+pub struct Service {
+    coordinator: Arc<Coordinator>,
+}
+
+impl Service {
+    /// Makes the service of a coordinator.
+    #[must_use]
+    pub fn new(coordinator: Arc<Coordinator>) -> Self {
+        Self { coordinator }
+    }
+}
+
+#[tonic::async_trait]
+impl GateService for Service {
+    async fn create_gate(&self, request: Request<CreateGateRequest>) -> Result<Response<Gate>, Status> {
+        let request = request.into_inner();
+        let call = convert::call(&request.request_id, &request)?;
+        let spec = convert::spec(request.spec.unwrap_or_default())?;
+        let view = self.coordinator.create(&call, &name(&request.gate)?, spec).await?;
+        Ok(Response::new(convert::view(&view)))
+    }
+
+    async fn get_gate(&self, request: Request<GetGateRequest>) -> Result<Response<Gate>, Status> {
+        let request = request.into_inner();
+        let view = self.coordinator.get(&name(&request.gate)?, Round::new(request.round)).await?;
+        Ok(Response::new(convert::view(&view)))
+    }
+
+    async fn list_gates(&self, request: Request<ListGatesRequest>) -> Result<Response<ListGatesResponse>, Status> {
+        let request = request.into_inner();
+        let query = GateQuery {
+            prefix: prefix(&request.prefix)?,
+            statuses: convert::statuses(&request.statuses)?,
+            after: convert::page_token(&request.page_token, |token| GateName::parse("page_token", token).ok())?,
+            limit: convert::page_size(request.page_size),
+        };
+        let page = self.coordinator.list(query).await?;
+        let (gates, rest) = fitting(page.views.iter().map(convert::view));
+        let next =
+            if rest { gates.last().map(|gate| gate.name.clone()) } else { page.next.map(|name| name.to_string()) };
+        let next_page_token = next.unwrap_or_default();
+        Ok(Response::new(ListGatesResponse { gates, next_page_token, revision: page.revision.0 }))
+    }
+
+    async fn delete_gate(&self, request: Request<DeleteGateRequest>) -> Result<Response<()>, Status> {
+        let request = request.into_inner();
+        let etag = convert::etag(&request.etag);
+        self.coordinator.delete(&convert::caller(), &name(&request.gate)?, etag).await?;
+        Ok(Response::new(()))
+    }
+
+    type WaitStream = ResponseStream<WaitResponse>;
+
+    async fn wait(&self, request: Request<WaitRequest>) -> Result<Response<Self::WaitStream>, Status> {
+        let request = request.into_inner();
+        let spec = request.spec.map(convert::spec).transpose()?;
+        let waiter = convert::waiter(&request.waiter.unwrap_or_default(), self.coordinator.now())?;
+        let (name, round) = (name(&request.gate)?, Round::new(request.round));
+        let mut wait = self.coordinator.wait(&convert::caller(), name, round, spec, waiter).await?;
+        Ok(Response::new(Box::pin(try_stream! {
+            let mut heartbeat = interval(HEARTBEAT_EVERY);
+            heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            heartbeat.reset();
+            loop {
+                let update = tokio::select! {
+                    biased;
+                    update = wait.next() => Some(update),
+                    _ = heartbeat.tick() => None,
+                };
+                let message = match update.transpose()? {
+                    Some(Some(gate)) => WaitMessage::Gate(convert::gate(&gate)),
+                    Some(None) => break,
+                    None => WaitMessage::Heartbeat(Heartbeat {}),
+                };
+                yield WaitResponse { message: Some(message) };
+            }
+        })))
+    }
+
+    async fn approve(&self, request: Request<ApproveRequest>) -> Result<Response<Gate>, Status> {
+        let request = request.into_inner();
+        let call = convert::call(&request.request_id, &request)?;
+        let ballot = convert::approval(&request, call.principal.clone())?;
+        let view = self.coordinator.approve(&call, &name(&request.gate)?, ballot, request.validate_only).await?;
+        Ok(Response::new(convert::view(&view)))
+    }
+
+    async fn reject(&self, request: Request<RejectRequest>) -> Result<Response<Gate>, Status> {
+        let request = request.into_inner();
+        let call = convert::call(&request.request_id, &request)?;
+        let ballot = convert::rejection(&request, call.principal.clone())?;
+        let view = self.coordinator.reject(&call, &name(&request.gate)?, ballot, request.validate_only).await?;
+        Ok(Response::new(convert::view(&view)))
+    }
+
+    async fn reset_gate(&self, request: Request<ResetGateRequest>) -> Result<Response<Gate>, Status> {
+        let request = request.into_inner();
+        let call = convert::call(&request.request_id, &request)?;
+        let view = self.coordinator.reset(&call, &name(&request.gate)?).await?;
+        Ok(Response::new(convert::view(&view)))
+    }
+
+    async fn reset_gates(&self, request: Request<ResetGatesRequest>) -> Result<Response<ResetGatesResponse>, Status> {
+        let request = request.into_inner();
+        let call = convert::call(&request.request_id, &request)?;
+        // A forgotten prefix must not reset every gate there is, so here it has to name a group.
+        let group = Prefix::from(GateName::parse("prefix", request.prefix.trim_end_matches('/'))?);
+        let gates = self.coordinator.reset_group(&call, &group).await?;
+        Ok(Response::new(ResetGatesResponse { gates: gates.iter().map(convert::gate).collect() }))
+    }
+
+    type WatchStream = ResponseStream<WatchResponse>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let request = request.into_inner();
+        if request.initial_state && request.start_revision != 0 {
+            let problem = "goes without initial_state: what exists is told as it is now";
+            return Err(Invalid::new(InvalidKind::Argument, "start_revision", problem).into());
+        }
+        let query = WatchQuery {
+            prefix: prefix(&request.prefix)?,
+            statuses: convert::statuses(&request.statuses)?,
+            after: convert::before(request.start_revision),
+            initial_state: request.initial_state,
+        };
+        let items = self.coordinator.watch(query);
+        Ok(Response::new(Box::pin(try_stream! {
+            for await item in items {
+                for message in watch_messages(item?) {
+                    yield message;
+                }
+            }
+        })))
+    }
+
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
+        let request = request.into_inner();
+        if !request.gate.is_empty() && !request.prefix.is_empty() {
+            let problem = "goes without gate: name one of them";
+            return Err(Invalid::new(InvalidKind::Argument, "prefix", problem).into());
+        }
+        let gate = (!request.gate.is_empty()).then(|| name(&request.gate)).transpose()?;
+        let after = convert::page_token(&request.page_token, |token| token.parse().ok().map(Revision))?;
+        let query = History {
+            gate,
+            prefix: prefix(&request.prefix)?,
+            after: after.unwrap_or_default(),
+            limit: convert::page_size(request.page_size),
+        };
+        let page = self.coordinator.history(query).await?;
+        let (events, rest) = fitting(page.events.iter().map(|event| convert::event(event)));
+        let next = if rest { events.last().map(|event| event.revision) } else { page.next.map(|revision| revision.0) };
+        let next_page_token = next.map(|revision| revision.to_string()).unwrap_or_default();
+        Ok(Response::new(ListEventsResponse { events, next_page_token }))
+    }
+}
+
+fn name(text: &str) -> Result<GateName, Invalid> {
+    GateName::parse("gate", text)
+}
+
+fn prefix(text: &str) -> Result<Prefix, Invalid> {
+    Prefix::parse("prefix", text)
+}
+
+/// Takes what fits an answer, and says whether anything was left.
+fn fitting<M: Message>(entries: impl Iterator<Item = M>) -> (Vec<M>, bool) {
+    let mut bytes = 0;
+    let mut taken = Vec::new();
+    for entry in entries {
+        if bytes >= ANSWER_BYTES {
+            return (taken, true);
+        }
+        bytes += entry.encoded_len();
+        taken.push(entry);
+    }
+    (taken, false)
+}
+
+/// Spells out an item of a watch, in more than one message where one would be too large.
+fn watch_messages(item: WatchItem) -> Vec<WatchResponse> {
+    match item {
+        WatchItem::Created { revision, store_id } => {
+            let created = WatchCreated { revision: revision.0, store_id };
+            vec![WatchResponse { created: Some(created), ..WatchResponse::default() }]
+        }
+        WatchItem::Existing(gates) => event_messages(gates.iter().map(convert::existing)),
+        WatchItem::Events(events) => event_messages(events.iter().map(|event| convert::event(event))),
+        WatchItem::Progress(revision) => {
+            let progress = WatchProgress { revision: revision.0 };
+            vec![WatchResponse { progress: Some(progress), ..WatchResponse::default() }]
+        }
+    }
+}
+
+fn event_messages(events: impl Iterator<Item = Event>) -> Vec<WatchResponse> {
+    let mut events = events.peekable();
+    let mut messages = Vec::new();
+    while events.peek().is_some() {
+        let (batch, _) = fitting(events.by_ref());
+        messages.push(WatchResponse { events: batch, ..WatchResponse::default() });
+    }
+    messages
+}

@@ -1,0 +1,155 @@
+//! The one table from errors to gRPC statuses.
+//!
+//! Every status carries one `google.rpc.ErrorInfo`, whose metadata has each value that the message mentions.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use prost_types::Timestamp;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::coordinator::{Error, StoreError};
+use crate::domain::{Gate, Invalid, InvalidKind, Refusal};
+
+/// The domain of every reason, as `google.rpc.ErrorInfo` asks for.
+const DOMAIN: &str = "gatepost";
+
+impl From<Invalid> for Status {
+    fn from(invalid: Invalid) -> Self {
+        let reason = match invalid.kind {
+            InvalidKind::Name => "INVALID_NAME",
+            InvalidKind::Spec => "INVALID_SPEC",
+            InvalidKind::Argument => "INVALID_ARGUMENT",
+        };
+        bad_request(reason, invalid.field, &invalid.problem, &invalid.to_string())
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Refused(refusal) => of_refusal(refusal, &message),
+            Error::RoundNotFound { gate, round, current } => {
+                let rounds = [("round", round.to_string()), ("current_round", current.to_string())];
+                let metadata = [("gate", gate.to_string())].into_iter().chain(rounds);
+                status(Code::NotFound, "ROUND_NOT_FOUND", &message, metadata)
+            }
+            Error::SpecConflict { gate, fields } => {
+                let metadata = [("gate", gate.to_string()), ("fields", fields.join(","))];
+                status(Code::FailedPrecondition, "SPEC_CONFLICT", &message, metadata)
+            }
+            Error::RoundReset { gate, round, next_round } => {
+                let numbers = [("round", round.to_string()), ("next_round", next_round.to_string())];
+                let metadata = [("gate", gate.to_string())].into_iter().chain(numbers);
+                status(Code::FailedPrecondition, "ROUND_RESET", &message, metadata)
+            }
+            Error::RequestIdReused { .. } => bad_request("REQUEST_ID_REUSED", "request_id", &message, &message),
+            Error::LimitExceeded { what, limit } => {
+                let metadata = [("limit", limit.to_string()), ("what", what.to_owned())];
+                status(Code::ResourceExhausted, "LIMIT_EXCEEDED", &message, metadata)
+            }
+            Error::Draining => status(Code::Unavailable, "DRAINING", &message, []),
+            Error::Store(error) => of_store(&error, &message),
+        }
+    }
+}
+
+fn of_refusal(refusal: Refusal, message: &str) -> Status {
+    use Code::{Aborted, AlreadyExists, FailedPrecondition, NotFound};
+
+    let gate = |gate: String| ("gate", gate);
+    match refusal {
+        Refusal::NotFound(name) => status(NotFound, "GATE_NOT_FOUND", message, [gate(name.to_string())]),
+        Refusal::Exists { gate: name, fields } => {
+            let metadata = [gate(name.to_string()), ("fields", fields.join(","))];
+            status(AlreadyExists, "GATE_EXISTS", message, metadata)
+        }
+        Refusal::AlreadyResolved(resolved) => {
+            status(FailedPrecondition, "GATE_ALREADY_RESOLVED", message, winner(&resolved))
+        }
+        // The fence answers both: it times the gate out and decides again.
+        Refusal::Overdue { gate: name } => {
+            status(FailedPrecondition, "GATE_OVERDUE", message, [gate(name.to_string())])
+        }
+        Refusal::NotDue { gate: name, deadline } => {
+            let deadline = deadline.map(|deadline| ("deadline", time(deadline)));
+            let metadata = [gate(name.to_string())].into_iter().chain(deadline);
+            status(FailedPrecondition, "GATE_NOT_DUE", message, metadata)
+        }
+        Refusal::EtagMismatch { gate: name, current } => {
+            let metadata = [gate(name.to_string()), ("etag", current.to_string())];
+            status(Aborted, "ETAG_MISMATCH", message, metadata)
+        }
+        Refusal::RoundMismatch { gate: name, round, current } => {
+            let rounds = [("round", round.to_string()), ("current_round", current.to_string())];
+            status(Aborted, "ROUND_MISMATCH", message, [gate(name.to_string())].into_iter().chain(rounds))
+        }
+        Refusal::SubjectChanged { gate: name, given, current } => {
+            let digests = [("subject_digest", given), ("current_digest", current)];
+            status(Aborted, "SUBJECT_CHANGED", message, [gate(name.to_string())].into_iter().chain(digests))
+        }
+    }
+}
+
+/// Who decided a gate, and when.
+fn winner(gate: &Gate) -> HashMap<&'static str, String> {
+    let mut metadata = HashMap::from([
+        ("gate", gate.name.to_string()),
+        ("round", gate.round.to_string()),
+        ("status", gate.status.to_string()),
+    ]);
+    if let Some(resolution) = &gate.resolution {
+        let by = resolution.by.as_ref().map(ToString::to_string).unwrap_or_default();
+        metadata.extend([
+            ("cause", resolution.cause.as_str().to_owned()),
+            ("by", by),
+            ("on_behalf_of", resolution.on_behalf_of.clone()),
+            ("time", time(resolution.time)),
+            ("revision", resolution.revision.to_string()),
+        ]);
+    }
+    metadata
+}
+
+fn of_store(error: &StoreError, message: &str) -> Status {
+    let unavailable = || status(Code::Unavailable, "STORE_UNAVAILABLE", message, []);
+    match error {
+        // The fence decides again on a conflict; should one come this far, trying again is the answer too.
+        StoreError::Conflict | StoreError::Locked { .. } | StoreError::Open { .. } | StoreError::Failed(_) => {
+            unavailable()
+        }
+        StoreError::TooLarge { bytes_max, .. } => {
+            let metadata = [("limit", bytes_max.to_string()), ("what", "bytes in one event".to_owned())];
+            status(Code::ResourceExhausted, "LIMIT_EXCEEDED", message, metadata)
+        }
+        StoreError::Corrupt { place, .. } => {
+            status(Code::DataLoss, "STORE_CORRUPT", message, [("place", place.clone())])
+        }
+    }
+}
+
+fn status(
+    code: Code,
+    reason: &str,
+    message: &str,
+    metadata: impl IntoIterator<Item = (&'static str, String)>,
+) -> Status {
+    Status::with_error_details(code, message, info(reason, metadata))
+}
+
+fn bad_request(reason: &str, field: &str, problem: &str, message: &str) -> Status {
+    let mut details = info(reason, [("field", field.to_owned())]);
+    details.add_bad_request_violation(field, problem);
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+fn info(reason: &str, metadata: impl IntoIterator<Item = (&'static str, String)>) -> ErrorDetails {
+    let metadata: HashMap<String, String> = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    ErrorDetails::with_error_info(reason, DOMAIN, metadata)
+}
+
+fn time(time: SystemTime) -> String {
+    Timestamp::from(time).to_string()
+}

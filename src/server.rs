@@ -1,0 +1,104 @@
+//! Puts the server together: the store, the coordinator and the API on one listener.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
+use tonic_reflection::server::Builder as Reflection;
+
+use crate::config::Config;
+use crate::coordinator::{Clock, Coordinator};
+use crate::grpc::Service;
+use crate::proto::DESCRIPTOR_SET;
+use crate::proto::gate_service_server::GateServiceServer;
+use crate::store::{self, sled::Sled};
+
+/// Largest request: twice the largest spec and inputs together. A larger one is refused before it is read.
+const REQUEST_BYTES_MAX: usize = 128 * 1024;
+/// Calls on one connection at a time: a thousand workers behind one proxy.
+const STREAMS_MAX: u32 = 1024;
+/// Headers of one call.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// How often a silent connection is asked whether it is there, and how long it may take to answer: a worker whose host
+/// is gone stops counting as waiting after both.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be opened, or has failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The network side failed.
+    #[error("the server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The API's description is broken, which a build cannot produce.
+    #[error("reflection cannot be served: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The store's opening was cut short.
+    #[error("the store was not opened: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+    /// The listener cannot be used.
+    #[error("the listener cannot be used: {0}")]
+    Listener(#[from] io::Error),
+}
+
+/// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
+///
+/// Waits and watches end with UNAVAILABLE / DRAINING and resume elsewhere or later.
+///
+/// # Errors
+///
+/// If the store cannot be opened, or fails while serving: the process should end with an error then.
+pub async fn run(
+    listener: TcpListener,
+    config: &Config,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
+    let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
+    let coordinator = Coordinator::new(Arc::new(store), Clock::start());
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<GateServiceServer<Service>>().await;
+    let gates = GateServiceServer::new(Service::new(coordinator.clone())).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let reflection = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(HEALTH_DESCRIPTOR_SET)
+    };
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .add_service(gates)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+
+    let stop = CancellationToken::new();
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let mut serving = std::pin::pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
+    tokio::select! {
+        served = &mut serving => return Ok(served?),
+        failed = coordinator.run() => match failed? {},
+        () = shutdown => {}
+    }
+
+    tracing::info!("stopping: open calls have {:?} to end", config.drain);
+    health.set_not_serving::<GateServiceServer<Service>>().await;
+    coordinator.drain();
+    stop.cancel();
+    match tokio::time::timeout(config.drain, serving).await {
+        Ok(served) => served?,
+        Err(_) => tracing::warn!("some calls did not end in time and were cut off"),
+    }
+    Ok(())
+}
