@@ -1,1 +1,265 @@
-//! Under construction.
+//! The embedded store: a log of events in sled, durable before it is acknowledged or shown.
+//!
+//! The log is the truth, and all else are indexes of revisions in the same atomic batch (see `keys`). One thread
+//! writes (`committer`), and tells the readers what is durable (`feed`). A reader that sees more in the tree than is
+//! durable waits for it.
+
+use std::any::Any;
+use std::fmt;
+use std::mem;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use self::committer::{Committer, Job};
+use self::disk::{Disk, corrupt, parse_pointer};
+use self::feed::{Changes, Feed};
+use super::{
+    Answer, Change, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Request, RequestKey, Store,
+    codec,
+};
+use crate::domain::{Event, Gate, GateName, Prefix, Revision, Round};
+
+mod barrier;
+mod batch;
+mod committer;
+mod disk;
+mod feed;
+mod keys;
+mod open;
+mod watchdog;
+
+/// The most events that one call reads to find those of a group. The caller goes on from there.
+const SCANNED_MAX: usize = 1024;
+
+/// Keeps everything in one directory of this machine.
+pub struct Sled {
+    id: String,
+    // Dropped first: it ends the thread that writes.
+    committer: Committer,
+    shared: Arc<Shared>,
+}
+
+/// What the committer and the readers share.
+struct Shared {
+    disk: Disk,
+    feed: Feed,
+    flush_max: Duration,
+}
+
+impl Sled {
+    /// Opens the store in a directory, and makes it if there is none. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] if another process has it open, [`Error::Corrupt`] if it cannot be read, [`Error::Open`] if the
+    /// system refuses.
+    pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, Error> {
+        Self::open_with(dir, cache_bytes, watchdog::FLUSH_MAX)
+    }
+
+    fn open_with(dir: &Path, cache_bytes: u64, flush_max: Duration) -> Result<Self, Error> {
+        let open::Opened { disk, id, revision } = open::open(dir, cache_bytes)?;
+        let shared = Arc::new(Shared { disk, feed: Feed::new(revision), flush_max });
+        let committer = Committer::start(&shared, revision);
+        let committer = committer.map_err(|source| Error::Open { path: dir.to_owned(), source })?;
+        Ok(Self { id, committer, shared })
+    }
+
+    /// Reads off the async threads: sled may have to go to the disk many times.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = Arc::clone(&self.shared);
+        match tokio::task::spawn_blocking(move || read(&shared)).await {
+            Ok(answer) => answer,
+            Err(error) => Err(match error.try_into_panic() {
+                Ok(panic) => Error::Corrupt { place: "its directory".to_owned(), problem: panic_text(&*panic) },
+                Err(_) => Error::Failed("the process is ending".into()),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Sled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sled").field("id", &self.id).field("feed", &self.shared.feed).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for Sled {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn revision(&self) -> Revision {
+        self.shared.feed.durable()
+    }
+
+    async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {
+        let Shared { disk, feed, .. } = &*self.shared;
+        let Some(revision) = disk.pointer(&keys::gate(keys::GATES, name))? else {
+            // What took it away may not be durable.
+            return feed.settled().await.map(|()| None);
+        };
+        feed.reached(revision).await?;
+        disk.indexed_event(revision).map(|event| Some(event.gate))
+    }
+
+    async fn past_round(&self, gate: &Gate, round: Round) -> Result<Option<Gate>, Error> {
+        // The caller has read the gate, so how it came to its round is durable.
+        if round >= gate.round {
+            return Ok(None);
+        }
+        let disk = &self.shared.disk;
+        let revision = disk.pointer(&keys::round(&gate.uid, round))?;
+        revision.map(|revision| disk.indexed_event(revision).map(|event| event.gate)).transpose()
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<ListPage, Error> {
+        let page = self.read(move |shared| shared.list(&query)).await?;
+        self.shared.feed.settled().await?;
+        Ok(page)
+    }
+
+    async fn deadlines(&self, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
+        let deadlines = self.read(move |shared| shared.deadlines(limit)).await?;
+        self.shared.feed.settled().await?;
+        Ok(deadlines)
+    }
+
+    async fn commit(&self, change: Change) -> Result<Arc<Event>, Error> {
+        let record = codec::encode_event(&change.event)?;
+        self.committer.submit(|reply| Job::Commit(change, record, reply)).await
+    }
+
+    async fn remember(&self, request: Request, answer: Vec<Revision>) -> Result<(), Error> {
+        let record = codec::encode_answer(&request.fingerprint, &answer, request.time)?;
+        self.committer.submit(|reply| Job::Remember(request.key, record, reply)).await
+    }
+
+    async fn answer(&self, key: &RequestKey) -> Result<Option<Answer>, Error> {
+        // An answer is never taken back, so its absence is durable.
+        let Some(answer) = self.shared.disk.answer(key)? else { return Ok(None) };
+        self.shared.feed.settled().await?;
+        Ok(Some(answer))
+    }
+
+    async fn event(&self, revision: Revision) -> Result<Option<Arc<Event>>, Error> {
+        if revision > self.revision() {
+            return Ok(None);
+        }
+        Ok(self.shared.disk.event(revision)?.map(Arc::new))
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, Error> {
+        self.read(move |shared| match &query.scope {
+            HistoryScope::Gate(name) => shared.gate_history(name, query.after, query.limit),
+            HistoryScope::Group(prefix) => shared.group_history(prefix, query.after, query.limit),
+        })
+        .await
+    }
+
+    async fn changes_after(&self, revision: Revision) -> Result<Vec<Arc<Event>>, Error> {
+        match self.shared.feed.after(revision).await? {
+            Changes::Recent(events) => Ok(events),
+            Changes::Logged(until) => {
+                let read = move |shared: &Shared| {
+                    let events = shared.disk.events(revision, until).take(feed::CHANGES_MAX);
+                    events.map(|event| event.map(Arc::new)).collect()
+                };
+                self.read(read).await
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Fails for good, and says why. What sled still holds is never written: a failed sync must not be tried again,
+    /// because the system may have thrown the data away and then reports success.
+    fn fail(&self, why: &str) -> Arc<str> {
+        // sled flushes when its last handle is dropped: this one never is.
+        mem::forget(self.disk.db.clone());
+        let why: Arc<str> = why.into();
+        self.feed.fail(&why);
+        why
+    }
+
+    fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
+        // Before the gates are read, so that none of them is older.
+        let revision = self.feed.durable();
+        let index = if query.unresolved { keys::UNRESOLVED } else { keys::GATES };
+        let mut entries = self.disk.index(keys::group(index, &query.prefix, query.after.as_ref()));
+        let mut gates = Vec::new();
+        while gates.len() < query.limit
+            && let Some((key, value)) = entries.next().transpose()?
+        {
+            let pointer = if query.unresolved {
+                let name = keys::gate_name(&key).ok_or_else(|| corrupt(&key, "it is no name"))?;
+                self.disk.pointer(&keys::gate(keys::GATES, &name))?
+            } else {
+                Some(parse_pointer(&key, &value)?)
+            };
+            // The gate may have changed since the index was read.
+            let Some(pointer) = pointer else { continue };
+            let gate = self.disk.indexed_event(pointer)?.gate;
+            if !(query.unresolved && gate.status.is_terminal()) {
+                gates.push(gate);
+            }
+        }
+        Ok(ListPage { gates, revision })
+    }
+
+    fn deadlines(&self, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
+        let deadlines = self.disk.index(vec![keys::DEADLINES]..vec![keys::DEADLINES + 1]).take(limit);
+        let parse = |(key, _): (sled::IVec, sled::IVec)| {
+            keys::parse_deadline(&key).ok_or_else(|| corrupt(&key, "it is no deadline"))
+        };
+        deadlines.map(|entry| entry.and_then(parse)).collect()
+    }
+
+    fn gate_history(&self, name: &GateName, after: Revision, limit: usize) -> Result<HistoryPage, Error> {
+        let range = keys::history(name, after.next())..keys::history(name, self.feed.durable().next());
+        let mut page = HistoryPage { events: Vec::new(), next: None };
+        for entry in self.disk.index(range) {
+            let (key, _) = entry?;
+            if page.events.len() == limit {
+                page.next = Some(page.events.last().map_or(after, |event| event.revision()));
+                break;
+            }
+            let revision = keys::last_revision(&key).ok_or_else(|| corrupt(&key, "the key is too short"))?;
+            page.events.push(Arc::new(self.disk.indexed_event(revision)?));
+        }
+        Ok(page)
+    }
+
+    fn group_history(&self, prefix: &Prefix, after: Revision, limit: usize) -> Result<HistoryPage, Error> {
+        let mut page = HistoryPage { events: Vec::new(), next: None };
+        let mut scanned = after;
+        for (event, number) in self.disk.events(after, self.feed.durable()).zip(0..) {
+            let event = event?;
+            if page.events.len() == limit || number == SCANNED_MAX {
+                page.next = Some(scanned);
+                break;
+            }
+            scanned = event.revision();
+            if prefix.contains(&event.gate.name) {
+                page.events.push(Arc::new(event));
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// Reads what a panic says.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("it broke off: {}", text.unwrap_or("no reason was given"))
+}
+
+#[cfg(test)]
+mod tests;

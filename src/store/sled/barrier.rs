@@ -1,0 +1,69 @@
+//! Makes each of sled's log writes a barrier.
+//!
+//! On Linux sled ends a write with `sync_file_range`, which flushes neither the file's size nor the disk's cache: after a
+//! power cut acknowledged writes are gone. An fdatasync of our own after sled's flush is not enough, because sled
+//! overwrites old segments before their moved copies are durable. So the C symbol that sled calls is defined here: the
+//! linker prefers it over the C library's, and every write is durable when it returns. Other systems need nothing: there
+//! sled calls fsync.
+#![allow(unsafe_code, reason = "an exported C symbol, and the C call that it makes")]
+
+/// Says how many of sled's writes were made durable here, or nothing where sled does it by itself.
+///
+/// A number that does not grow when sled flushes means that the program was linked without the barrier.
+pub fn count() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    return Some(linux::BARRIERS.load(std::sync::atomic::Ordering::Relaxed));
+    #[cfg(not(target_os = "linux"))]
+    return None;
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::ffi::{c_int, c_uint};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    pub static BARRIERS: AtomicU64 = AtomicU64::new(0);
+
+    /// Stands in for the C library's function, and does more than that one promises. Answers as `fdatasync` does: -1,
+    /// with errno set, if it failed.
+    #[unsafe(no_mangle)]
+    pub extern "C" fn sync_file_range(fd: c_int, _offset: i64, _bytes: i64, _flags: c_uint) -> c_int {
+        #[cfg(test)]
+        if super::observer::fails(fd) {
+            // SAFETY: errno is this thread's own.
+            unsafe { *libc::__errno_location() = libc::EIO };
+            return -1;
+        }
+        // SAFETY: fdatasync takes any number, and refuses one that is no open file.
+        let answer = unsafe { libc::fdatasync(fd) };
+        if answer == 0 {
+            BARRIERS.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+}
+
+/// Lets a test see the barriers of one store among those of the process, and make them fail.
+#[cfg(all(test, target_os = "linux"))]
+pub mod observer {
+    use std::ffi::c_int;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::sync::{Arc, Mutex};
+
+    type Observer = Arc<dyn Fn() -> bool + Send + Sync>;
+
+    static OBSERVERS: Mutex<Vec<(PathBuf, Observer)>> = Mutex::new(Vec::new());
+
+    /// Calls `fails` at each barrier of a file in `dir`, in the place of an earlier observer: true makes it fail.
+    pub fn observe(dir: &Path, fails: impl Fn() -> bool + Send + Sync + 'static) {
+        OBSERVERS.lock().unwrap().push((dir.canonicalize().unwrap(), Arc::new(fails)));
+    }
+
+    pub(super) fn fails(fd: c_int) -> bool {
+        let Ok(file) = fs::read_link(format!("/proc/self/fd/{fd}")) else { return false };
+        // Called without the lock: an observer may take its time.
+        let observers = OBSERVERS.lock().unwrap().clone();
+        observers.iter().rev().find(|(dir, _)| file.starts_with(dir)).is_some_and(|(_, fails)| fails())
+    }
+}

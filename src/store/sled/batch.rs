@@ -1,0 +1,116 @@
+//! One batch: changes that are checked one after the other, and written at once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::disk::{Disk, put_record};
+use super::keys;
+use crate::domain::{Event, EventKind, Gate, GateName, Revision, Status};
+use crate::store::{Change, Error, RequestKey, codec};
+
+/// Changes that become durable together.
+pub struct Batch<'a> {
+    /// What was written before.
+    disk: &'a Disk,
+    /// What is to be written.
+    writes: sled::Batch,
+    /// The gates that it changes: the revision of the last event, or none if it deletes the gate.
+    gates: HashMap<GateName, Option<Revision>>,
+    /// The requests that it answers.
+    requests: HashSet<RequestKey>,
+    /// The events, with the sizes of their records.
+    events: Vec<(Arc<Event>, usize)>,
+    last: Revision,
+}
+
+impl<'a> Batch<'a> {
+    /// Begins a batch behind the last revision.
+    pub fn new(disk: &'a Disk, last: Revision) -> Self {
+        Self {
+            disk,
+            writes: sled::Batch::default(),
+            gates: HashMap::new(),
+            requests: HashSet::new(),
+            events: Vec::new(),
+            last,
+        }
+    }
+
+    /// Adds a change, if it fits what was written before and what the batch holds.
+    pub fn commit(&mut self, change: Change, record: &[u8]) -> Result<Arc<Event>, Error> {
+        let Change { before, event, request } = change;
+        let current = match self.gates.get(&event.gate.name) {
+            Some(revision) => *revision,
+            None => self.disk.pointer(&keys::gate(keys::GATES, &event.gate.name))?,
+        };
+        if current != before.as_ref().map(|gate| gate.revision) {
+            return Err(Error::Conflict);
+        }
+        let revision = self.last.next();
+        if let Some(request) = request {
+            let answer = codec::encode_answer(&request.fingerprint, &[revision], request.time)?;
+            self.remember(request.key, &answer)?;
+        }
+        let event = Arc::new(event.stamped(revision));
+        put_record(&mut self.writes, &keys::event(revision), record);
+        self.index(before.as_ref(), &event);
+        self.writes.insert(keys::LAST_REVISION, &revision.0.to_be_bytes());
+        self.last = revision;
+        self.events.push((Arc::clone(&event), record.len()));
+        Ok(event)
+    }
+
+    /// Adds the answer of a request, unless it has one.
+    pub fn remember(&mut self, request: RequestKey, record: &[u8]) -> Result<(), Error> {
+        if self.requests.contains(&request) || self.disk.is_answered(&request)? {
+            return Err(Error::Conflict);
+        }
+        put_record(&mut self.writes, &keys::request(&request), record);
+        self.requests.insert(request);
+        Ok(())
+    }
+
+    /// Says whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.requests.is_empty()
+    }
+
+    /// Returns what to write, and the events to publish once it is durable.
+    pub fn into_parts(self) -> (sled::Batch, Vec<(Arc<Event>, usize)>) {
+        (self.writes, self.events)
+    }
+
+    fn index(&mut self, before: Option<&Gate>, event: &Event) {
+        let (name, revision) = (&event.gate.name, event.revision());
+        let after = Some(&event.gate).filter(|_| event.kind != EventKind::Deleted);
+
+        self.gates.insert(name.clone(), after.map(|gate| gate.revision));
+        let writes = &mut self.writes;
+        writes.insert(keys::history(name, revision), &[]);
+        set(writes, keys::gate(keys::GATES, name), after.map(|gate| gate.revision.0.to_be_bytes()));
+        let unresolved = after.filter(|gate| !gate.status.is_terminal());
+        set(writes, keys::gate(keys::UNRESOLVED, name), unresolved.map(|_| []));
+        // Removed first: the deadline may be the same.
+        if let Some(key) = before.and_then(deadline) {
+            writes.remove(key);
+        }
+        if let Some(key) = after.and_then(deadline) {
+            writes.insert(key, &[]);
+        }
+        if let (EventKind::Reset, Some(before)) = (event.kind, before) {
+            writes.insert(keys::round(&before.uid, before.round), &before.revision.0.to_be_bytes());
+        }
+    }
+}
+
+fn set<const N: usize>(writes: &mut sled::Batch, key: Vec<u8>, value: Option<[u8; N]>) {
+    match value {
+        Some(value) => writes.insert(key, value.as_slice()),
+        None => writes.remove(key),
+    }
+}
+
+fn deadline(gate: &Gate) -> Option<Vec<u8>> {
+    let waits = gate.status == Status::Waiting;
+    gate.deadline.filter(|_| waits).map(|deadline| keys::deadline(deadline, &gate.name))
+}

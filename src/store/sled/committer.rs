@@ -1,0 +1,193 @@
+//! The one thread that writes: it takes what is queued, writes it as one batch, flushes once, then answers all.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::{io, mem};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::batch::Batch;
+use super::watchdog::Watchdog;
+use super::{Shared, panic_text};
+use crate::domain::{Event, Revision};
+use crate::store::{Change, Error, RequestKey};
+
+/// The most changes in one batch: a flush costs the same for one as for many, and nobody waits long for the others.
+const BATCH_JOBS_MAX: usize = 256;
+
+/// The size of records from which a batch takes no more: a few of sled's segments of 512 KiB.
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
+
+/// The most changes that wait for the next batch. Who comes later waits for a place.
+const QUEUE_JOBS_MAX: usize = BATCH_JOBS_MAX;
+
+/// What the committer is asked to do.
+pub enum Job {
+    /// Commit a change, whose event has this record.
+    Commit(Change, Vec<u8>, Reply<Arc<Event>>),
+    /// Remember a request, whose answer has this record.
+    Remember(RequestKey, Vec<u8>, Reply<()>),
+}
+
+/// Where an answer goes. Who asked may have gone.
+pub type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// The committer's thread and the way to it.
+pub struct Committer {
+    jobs: mpsc::Sender<Job>,
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+impl Committer {
+    /// Starts behind the last revision.
+    pub fn start(shared: &Arc<Shared>, last: Revision) -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
+        let watchdog = Watchdog::start(shared)?;
+        let worker = Worker { shared: Arc::clone(shared), watchdog, last, batch: 0 };
+        let thread = thread::Builder::new().name("store-committer".to_owned()).spawn(move || worker.run(queue))?;
+        Ok(Self { jobs, thread: Some(thread), shared: Arc::clone(shared) })
+    }
+
+    /// Has a job done, and waits for its answer.
+    pub async fn submit<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let answered = async {
+            // If there is no committer to take it, there is none to answer.
+            let _: Result<(), _> = self.jobs.send(job(reply)).await;
+            answer.await
+        };
+        tokio::select! {
+            biased;
+            Ok(answer) = answered => answer,
+            // Not the committer's answer: it may hang.
+            failure = self.shared.feed.failed() => Err(failure),
+        }
+    }
+}
+
+/// Waits for the committer, so that what it holds is closed.
+impl Drop for Committer {
+    fn drop(&mut self) {
+        let (closed, _) = mpsc::channel(1);
+        drop(mem::replace(&mut self.jobs, closed));
+        if let Some(thread) = self.thread.take()
+            // A flush that hangs would hang the end of the process.
+            && (thread.is_finished() || self.shared.feed.failure().is_none())
+        {
+            // It has caught its panics.
+            let _: Result<(), _> = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    watchdog: Watchdog,
+    last: Revision,
+    /// The number of the last batch that was written.
+    batch: u64,
+}
+
+impl Worker {
+    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(job) = queue.blocking_recv() {
+            if let Some(why) = self.shared.feed.failure() {
+                job.refuse(&why);
+                continue;
+            }
+            // sled panics where it finds its own state broken.
+            let done = catch_unwind(AssertUnwindSafe(|| self.write_batch(job, &mut queue)));
+            if let Err(panic) = done {
+                self.shared.fail(&panic_text(&*panic));
+            }
+        }
+    }
+
+    fn write_batch(&mut self, first: Job, queue: &mut mpsc::Receiver<Job>) {
+        let shared = Arc::clone(&self.shared);
+        let mut batch = Batch::new(&shared.disk, self.last);
+        let mut answers = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            bytes += job.record_bytes();
+            answers.push(job.add_to(&mut batch));
+            let is_full = answers.len() >= BATCH_JOBS_MAX || bytes >= BATCH_BYTES;
+            next = if is_full { None } else { queue.try_recv().ok() };
+        }
+        if !batch.is_empty()
+            && let Err(error) = self.make_durable(batch)
+        {
+            let why = shared.fail(&error.to_string());
+            answers.into_iter().for_each(|answer| answer.refuse(&why));
+            return;
+        }
+        // Conflicts too are answered only now: what they lost against can be read.
+        answers.into_iter().for_each(Answer::send);
+    }
+
+    fn make_durable(&mut self, batch: Batch<'_>) -> sled::Result<()> {
+        let disk = &self.shared.disk;
+        let (writes, events) = batch.into_parts();
+        self.batch += 1;
+        self.shared.feed.applying(self.batch);
+        disk.db.apply_batch(writes)?;
+        #[cfg(test)]
+        disk.call_before_flush();
+        self.watchdog.watch(|| disk.db.flush())?;
+        self.last = events.last().map_or(self.last, |(event, _)| event.revision());
+        self.shared.feed.publish(self.batch, events);
+        Ok(())
+    }
+}
+
+impl Job {
+    fn record_bytes(&self) -> usize {
+        match self {
+            Self::Commit(_, record, _) | Self::Remember(_, record, _) => record.len(),
+        }
+    }
+
+    fn add_to(self, batch: &mut Batch<'_>) -> Answer {
+        match self {
+            Self::Commit(change, record, reply) => Answer::Commit(reply, batch.commit(change, &record)),
+            Self::Remember(key, record, reply) => Answer::Remember(reply, batch.remember(key, &record)),
+        }
+    }
+
+    fn refuse(self, why: &Arc<str>) {
+        let failed = Error::Failed(Arc::clone(why));
+        match self {
+            Self::Commit(_, _, reply) => Answer::Commit(reply, Err(failed)),
+            Self::Remember(_, _, reply) => Answer::Remember(reply, Err(failed)),
+        }
+        .send();
+    }
+}
+
+/// An answer that waits for the flush.
+enum Answer {
+    Commit(Reply<Arc<Event>>, Result<Arc<Event>, Error>),
+    Remember(Reply<()>, Result<(), Error>),
+}
+
+impl Answer {
+    fn send(self) {
+        // Who asked may have gone.
+        match self {
+            Self::Commit(reply, answer) => drop(reply.send(answer)),
+            Self::Remember(reply, answer) => drop(reply.send(answer)),
+        }
+    }
+
+    fn refuse(self, why: &Arc<str>) {
+        let failed = Error::Failed(Arc::clone(why));
+        match self {
+            Self::Commit(reply, _) => Self::Commit(reply, Err(failed)),
+            Self::Remember(reply, _) => Self::Remember(reply, Err(failed)),
+        }
+        .send();
+    }
+}

@@ -1,0 +1,143 @@
+//! Records on disk: what is read, and how a record is cut into parts.
+
+use std::fs::File;
+use std::ops::Range;
+
+use super::keys;
+use crate::domain::{Event, Revision};
+use crate::store::{Answer, Error, RequestKey, codec};
+
+/// The longest part of a record.
+///
+/// sled 0.34.7 writes a leaf as one message, and a message above 128 KiB to a file of its own that it never syncs. A
+/// leaf holds up to 16 items before it splits, and some more after a merge. With parts of 4 KiB, and keys below 1 KiB,
+/// that is at most about 100 KiB.
+const PART_BYTES_MAX: usize = 4 * 1024;
+
+/// Marks the number of a record's last part, so that a record that has lost its end is told from a whole one. Numbers
+/// stay below it: a record has at most 32 parts.
+const LAST_PART: u8 = 0x80;
+
+const _: () = assert!(codec::RECORD_BYTES_MAX.div_ceil(PART_BYTES_MAX) <= LAST_PART as usize);
+
+/// An open sled, and the right to use its directory.
+pub struct Disk {
+    pub db: sled::Db,
+    /// Held, and given up last: sled has closed its files by then.
+    pub _lock: File,
+    /// Called between the write of a batch and its flush, so that a test can look at what is not durable yet.
+    #[cfg(test)]
+    pub before_flush: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Disk {
+    #[cfg(test)]
+    pub fn call_before_flush(&self) {
+        let call = self.before_flush.lock().unwrap().take();
+        if let Some(call) = call {
+            call();
+        }
+    }
+
+    /// Reads the revision that an index points to.
+    pub fn pointer(&self, key: &[u8]) -> Result<Option<Revision>, Error> {
+        let value = self.db.get(key).map_err(|error| unreadable(key, &error))?;
+        value.map(|value| parse_pointer(key, &value)).transpose()
+    }
+
+    /// Reads the event at a revision.
+    pub fn event(&self, revision: Revision) -> Result<Option<Event>, Error> {
+        self.events(Revision(revision.0.saturating_sub(1)), revision).next().transpose()
+    }
+
+    /// Reads the event at a revision that an index points to.
+    pub fn indexed_event(&self, revision: Revision) -> Result<Event, Error> {
+        self.event(revision)?
+            .ok_or_else(|| corrupt(&keys::event(revision), "the index points to it, and it is missing"))
+    }
+
+    /// Reads the log after a revision and up to another.
+    pub fn events(&self, after: Revision, until: Revision) -> impl Iterator<Item = Result<Event, Error>> + use<> {
+        let mut parts = self.db.range(keys::events(after, until));
+        std::iter::from_fn(move || next_record(&mut parts).transpose()).map(|record| {
+            let (key, bytes) = record?;
+            let revision = keys::last_revision(&key).ok_or_else(|| corrupt(&key, "the key is too short"))?;
+            codec::decode_event(revision, &bytes)
+        })
+    }
+
+    /// Reads how a request was answered.
+    pub fn answer(&self, request: &RequestKey) -> Result<Option<Answer>, Error> {
+        let Some((key, bytes)) = next_record(&mut self.db.scan_prefix(keys::request(request)))? else {
+            return Ok(None);
+        };
+        codec::decode_answer(&show(&key), &bytes).map(Some)
+    }
+
+    /// Says whether a request was answered.
+    pub fn is_answered(&self, request: &RequestKey) -> Result<bool, Error> {
+        let key = keys::request(request);
+        let first = self.db.scan_prefix(&key).next().transpose();
+        first.map(|part| part.is_some()).map_err(|error| unreadable(&key, &error))
+    }
+
+    /// Reads the keys and values of an index, in order.
+    pub fn index(
+        &self,
+        range: Range<Vec<u8>>,
+    ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), Error>> + use<> {
+        let start = range.start.clone();
+        self.db.range(range).map(move |entry| entry.map_err(|error| unreadable(&start, &error)))
+    }
+}
+
+/// Adds a record, in parts, to what is to be written.
+pub fn put_record(batch: &mut sled::Batch, key: &[u8], record: &[u8]) {
+    let last = record.len().saturating_sub(1) / PART_BYTES_MAX;
+    for (number, part) in (0_u8..).zip(record.chunks(PART_BYTES_MAX)) {
+        let mark = if usize::from(number) == last { LAST_PART } else { 0 };
+        batch.insert([key, &[number | mark]].concat(), part);
+    }
+}
+
+/// Reads what an index points to from its value.
+pub fn parse_pointer(key: &[u8], value: &[u8]) -> Result<Revision, Error> {
+    let bytes = value.try_into().map_err(|_| corrupt(key, "it is no revision"))?;
+    Ok(Revision(u64::from_be_bytes(bytes)))
+}
+
+/// Makes the error of a record that makes no sense.
+pub fn corrupt(key: &[u8], problem: &str) -> Error {
+    Error::Corrupt { place: show(key), problem: problem.to_owned() }
+}
+
+/// Joins the parts of the next record.
+fn next_record(parts: &mut sled::Iter) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+    let mut record: Option<(Vec<u8>, Vec<u8>)> = None;
+    for expected in 0..LAST_PART {
+        let part = parts.next().transpose().map_err(|error| unreadable(b"", &error))?;
+        let Some((part_key, bytes)) = part else {
+            return record.map_or(Ok(None), |(key, _)| Err(corrupt(&key, "its end is missing")));
+        };
+        let Some((number, key)) = part_key.split_last() else {
+            return Err(corrupt(&part_key, "the key is too short"));
+        };
+        let (key, joined) = record.get_or_insert_with(|| (key.to_vec(), Vec::new()));
+        joined.extend_from_slice(&bytes);
+        if !part_key.starts_with(key) || number & !LAST_PART != expected {
+            return Err(corrupt(key, "a part of it is missing"));
+        }
+        if number & LAST_PART != 0 {
+            return Ok(record);
+        }
+    }
+    Err(corrupt(&record.unwrap_or_default().0, "it has too many parts"))
+}
+
+fn unreadable(key: &[u8], error: &sled::Error) -> Error {
+    corrupt(key, &error.to_string())
+}
+
+fn show(key: &[u8]) -> String {
+    format!("the record \"{}\"", key.escape_ascii())
+}

@@ -1,0 +1,154 @@
+//! What is durable, and the latest of it: the one place where the committer's word reaches the readers.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::domain::{Event, Revision};
+use crate::store::Error;
+
+/// The most memory for recent events, as an estimate: a minute of busy traffic. Who is further behind reads the log.
+const RECENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The most events in one answer of the feed: enough to catch up fast, little enough to hold.
+pub const CHANGES_MAX: usize = 256;
+
+/// Tells readers what is durable.
+#[derive(Debug)]
+pub struct Feed {
+    progress: watch::Sender<Progress>,
+    /// The number of the last batch that readers may already see in the tree.
+    applied: AtomicU64,
+    // A std mutex: held to copy a few pointers, and never across an await.
+    recent: Mutex<Recent>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    durable: Revision,
+    /// The number of the last durable batch.
+    batch: u64,
+    failure: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Recent {
+    /// The last events, each with its estimated size.
+    events: VecDeque<(Arc<Event>, usize)>,
+    bytes: usize,
+    /// Every event after this one is here.
+    after: Revision,
+}
+
+/// Where the changes after a revision are.
+pub enum Changes {
+    /// In memory.
+    Recent(Vec<Arc<Event>>),
+    /// In the log, up to this revision and beyond.
+    Logged(Revision),
+}
+
+impl Feed {
+    /// Makes the feed of a store whose last event is at a revision.
+    pub fn new(durable: Revision) -> Self {
+        Self {
+            progress: watch::Sender::new(Progress { durable, ..Progress::default() }),
+            applied: AtomicU64::new(0),
+            recent: Mutex::new(Recent { events: VecDeque::new(), bytes: 0, after: durable }),
+        }
+    }
+
+    /// Returns the revision of the last durable event.
+    pub fn durable(&self) -> Revision {
+        self.progress.borrow().durable
+    }
+
+    /// Says that a batch is about to be written: readers may see it from now on.
+    pub fn applying(&self, batch: u64) {
+        self.applied.store(batch, Ordering::SeqCst);
+    }
+
+    /// Says that a batch is durable, with its events and the size of each record.
+    pub fn publish(&self, batch: u64, events: impl IntoIterator<Item = (Arc<Event>, usize)>) {
+        // Nothing in here panics half-way through a change, so poisoned or not, it is whole.
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        for (event, record_bytes) in events {
+            recent.push(event, record_bytes);
+        }
+        let last = recent.events.back().map(|(event, _)| event.revision());
+        // Under the lock, so that what is announced is there.
+        self.progress.send_modify(|progress| {
+            progress.batch = batch;
+            progress.durable = last.unwrap_or(progress.durable);
+        });
+    }
+
+    /// Says that nothing more will become durable.
+    pub fn fail(&self, why: &Arc<str>) {
+        self.progress.send_modify(|progress| progress.failure = Some(Arc::clone(why)));
+    }
+
+    /// Says why nothing more will become durable, if so.
+    pub fn failure(&self) -> Option<Arc<str>> {
+        self.progress.borrow().failure.clone()
+    }
+
+    /// Waits until nothing more will become durable.
+    pub async fn failed(&self) -> Error {
+        match self.until(|_| false).await {
+            Ok(()) => Error::Failed("it has been closed".into()),
+            Err(error) => error,
+        }
+    }
+
+    /// Waits until the event at a revision is durable.
+    pub async fn reached(&self, revision: Revision) -> Result<(), Error> {
+        self.until(|progress| progress.durable >= revision).await
+    }
+
+    /// Waits until all that a reader may have seen before the call is durable.
+    pub async fn settled(&self) -> Result<(), Error> {
+        let applied = self.applied.load(Ordering::SeqCst);
+        self.until(|progress| progress.batch >= applied).await
+    }
+
+    /// Waits until there is an event after a revision, and says where. What is durable is told even after a failure.
+    pub async fn after(&self, revision: Revision) -> Result<Changes, Error> {
+        self.until(|progress| progress.durable > revision).await?;
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if revision < recent.after {
+            return Ok(Changes::Logged(recent.after));
+        }
+        let start = recent.events.partition_point(|(event, _)| event.revision() <= revision);
+        let events = recent.events.range(start..).take(CHANGES_MAX).map(|(event, _)| Arc::clone(event));
+        Ok(Changes::Recent(events.collect()))
+    }
+
+    async fn until(&self, holds: impl Fn(&Progress) -> bool) -> Result<(), Error> {
+        let mut progress = self.progress.subscribe();
+        let reached = progress.wait_for(|progress| progress.failure.is_some() || holds(progress)).await;
+        let progress = reached.map_err(|_| Error::Failed("it has been closed".into()))?;
+        match &progress.failure {
+            Some(why) if !holds(&progress) => Err(Error::Failed(Arc::clone(why))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Recent {
+    fn push(&mut self, event: Arc<Event>, record_bytes: usize) {
+        let bytes = record_bytes + size_of::<Event>();
+        self.bytes += bytes;
+        self.events.push_back((event, bytes));
+        // The last one stays, so that its revision is known.
+        while self.bytes > RECENT_BYTES_MAX
+            && self.events.len() > 1
+            && let Some((oldest, bytes)) = self.events.pop_front()
+        {
+            self.bytes -= bytes;
+            self.after = oldest.revision();
+        }
+    }
+}

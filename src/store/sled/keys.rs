@@ -1,0 +1,168 @@
+//! The keys of the one tree. The first byte says what a key is for:
+//!
+//! | key | value |
+//! |---|---|
+//! | `e` revision part | a part of the event's record |
+//! | `g` name | the revision of the gate's last event; absent if there is no such gate |
+//! | `r` uid round | the revision of the last event of that past round |
+//! | `h` name `01` revision | nothing: the history of a name |
+//! | `u` name | nothing: the gate is not resolved |
+//! | `d` time name | nothing: the gate waits until then |
+//! | `q` principal `00` id [`00` name] `01` part | a part of the answer's record |
+//! | `m` … | about the store itself |
+//!
+//! Numbers are big-endian, so that keys are in the order of the numbers. In a name, `/` is written as `00`: the order of
+//! keys is then that of [`GateName`], and a group stands together.
+
+use std::ops::Range;
+use std::time::SystemTime;
+
+use crate::domain::{GateName, Prefix, Revision, Round, Uid};
+use crate::store::{RequestKey, codec};
+
+/// The version of this layout.
+pub const FORMAT: &[u8] = b"mformat";
+/// The store's id.
+pub const STORE_ID: &[u8] = b"mid";
+/// The revision of the last event.
+pub const LAST_REVISION: &[u8] = b"mrevision";
+
+/// The index of all gates.
+pub const GATES: u8 = b'g';
+/// The index of the gates that are not resolved.
+pub const UNRESOLVED: u8 = b'u';
+/// The index of deadlines.
+pub const DEADLINES: u8 = b'd';
+
+/// Ends a name or a request's key; lower than any byte of a segment, higher than what joins segments.
+const END: u8 = 1;
+
+/// Returns what the parts of an event are stored under.
+pub fn event(revision: Revision) -> Vec<u8> {
+    [b"e", revision.0.to_be_bytes().as_slice()].concat()
+}
+
+/// Returns the keys of the events after one and up to another.
+pub fn events(after: Revision, until: Revision) -> Range<Vec<u8>> {
+    event(after.next())..event(until.next())
+}
+
+/// Returns the key of a gate in one of the indexes by name.
+pub fn gate(index: u8, name: &GateName) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + name.as_str().len());
+    key.push(index);
+    push_name(&mut key, name);
+    key
+}
+
+/// Returns the keys of a group's gates in one of the indexes by name, behind a gate.
+pub fn group(index: u8, prefix: &Prefix, after: Option<&GateName>) -> Range<Vec<u8>> {
+    let group = match prefix.root() {
+        None => vec![index]..vec![index + 1],
+        Some(root) => gate(index, root)..[gate(index, root), vec![END]].concat(),
+    };
+    // The first key that could follow the gate's own.
+    let behind = after.map(|name| [gate(index, name), vec![0]].concat()).unwrap_or_default();
+    group.start.max(behind)..group.end
+}
+
+/// Reads the name back from a key of an index by name.
+pub fn gate_name(key: &[u8]) -> Option<GateName> {
+    parse_name(key.get(1..)?)
+}
+
+/// Returns the key of a past round.
+pub fn round(uid: &Uid, round: Round) -> Vec<u8> {
+    [b"r", uid.0.as_bytes(), &[0], &round.get().to_be_bytes()].concat()
+}
+
+/// Returns the key of an event in the history of its gate's name.
+pub fn history(name: &GateName, revision: Revision) -> Vec<u8> {
+    let mut key = gate(b'h', name);
+    key.push(END);
+    key.extend(revision.0.to_be_bytes());
+    key
+}
+
+/// Reads the revision back from a key of the history or the log, where it comes last.
+pub fn last_revision(key: &[u8]) -> Option<Revision> {
+    key.last_chunk().map(|bytes| Revision(u64::from_be_bytes(*bytes)))
+}
+
+/// Returns the key of a deadline.
+pub fn deadline(time: SystemTime, name: &GateName) -> Vec<u8> {
+    let mut key = vec![DEADLINES];
+    key.extend(codec::nanos(time).to_be_bytes());
+    push_name(&mut key, name);
+    key
+}
+
+/// Reads a deadline back from its key.
+pub fn parse_deadline(key: &[u8]) -> Option<(SystemTime, GateName)> {
+    let (nanos, name) = key.get(1..)?.split_first_chunk()?;
+    Some((codec::time(u64::from_be_bytes(*nanos)), parse_name(name)?))
+}
+
+/// Returns what the parts of an answer are stored under. No principal has the bytes 0 and 1, and no id.
+pub fn request(request: &RequestKey) -> Vec<u8> {
+    let mut key = [b"q", request.principal.as_str().as_bytes(), &[0], request.id.as_bytes()].concat();
+    if let Some(part) = &request.part {
+        key.push(0);
+        push_name(&mut key, part);
+    }
+    key.push(END);
+    key
+}
+
+fn push_name(key: &mut Vec<u8>, name: &GateName) {
+    key.extend(name.as_str().bytes().map(|byte| if byte == b'/' { 0 } else { byte }));
+}
+
+fn parse_name(key: &[u8]) -> Option<GateName> {
+    let name = key.iter().map(|byte| if *byte == 0 { b'/' } else { *byte }).collect();
+    GateName::parse("key", &String::from_utf8(name).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn name(text: &str) -> GateName {
+        GateName::parse("gate", text).unwrap()
+    }
+
+    #[test]
+    fn keys_are_in_the_order_of_names() {
+        let mut names = ["b", "a-b", "a/b", "a", "a/b/c", "ab", "a.b", "a/B", "a0", "A"].map(name);
+        names.sort();
+        assert!(names.iter().map(|name| gate(GATES, name)).is_sorted());
+        for name in names {
+            assert_eq!(gate_name(&gate(GATES, &name)).as_ref(), Some(&name));
+        }
+    }
+
+    #[test]
+    fn a_group_is_a_range() {
+        let names = ["a", "a/b", "a/b/c", "a-b", "a0", "b", "b/a"].map(name);
+        for group_name in ["", "a", "a/b", "b", "c"] {
+            let prefix = Prefix::parse("prefix", group_name).unwrap();
+            for name in &names {
+                let in_range = group(GATES, &prefix, None).contains(&gate(GATES, name));
+                assert_eq!(in_range, prefix.contains(name), "{name} in {group_name:?}");
+                let behind = group(GATES, &prefix, Some(&names[1])).contains(&gate(GATES, name));
+                assert_eq!(behind, prefix.contains(name) && *name > names[1], "{name} in {group_name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn deadlines_are_in_the_order_of_time() {
+        let (early, late) = (UNIX_EPOCH + Duration::from_nanos(255), UNIX_EPOCH + Duration::from_nanos(256));
+        assert!(deadline(early, &name("b")) < deadline(late, &name("a")));
+        assert!(deadline(early, &name("a")) < deadline(early, &name("a/b")));
+        assert_eq!(parse_deadline(&deadline(late, &name("a/b"))), Some((late, name("a/b"))));
+        assert_eq!(parse_deadline(b"d123"), None);
+    }
+}
