@@ -95,8 +95,8 @@ async fn pipeline(client: &Client, args: &DemoArgs) -> Result<u8, Failure> {
     for step in STEPS {
         let end = match (step, &stopped_by) {
             (step, Some(outcome)) => {
-                let (gate, how) = (&outcome.gate().name, word(outcome));
-                output::line(&format!("{}: skipped, because {} {how}", step.name(), text::escape(gate)))?;
+                let gate = text::escape(&outcome.gate().name);
+                output::line(&format!("{}: skipped, because {gate} was not approved", step.name()))?;
                 "skipped"
             }
             (Step::Work(name), None) => {
