@@ -13,7 +13,7 @@ use super::{Globals, SERVER_DEFAULT, exit, output, sentence, serve, text, wait};
 use crate::client::{Client, Outcome};
 use crate::config::Config;
 use crate::proto::{self, Gate, GateStatus, Spec, WaitRequest};
-use crate::server;
+use crate::server::Server;
 
 /// The pipeline. Each step needs the one before it.
 const STEPS: [Step; 6] = [
@@ -68,7 +68,8 @@ pub(super) async fn run(globals: &Globals, args: DemoArgs) -> Result<u8, Failure
     let config = Config { listen, data_dir, cache_bytes: CACHE_BYTES, drain: DRAIN };
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut coordinator = pin!(server::run(listener, &config, async move {
+    let server = Server::open(&config).await.map_err(|error| failed(&error))?;
+    let mut coordinator = pin!(server.serve(listener, async move {
         // Dropping the sender is the signal.
         let _ = stopped.await;
     }));

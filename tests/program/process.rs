@@ -2,17 +2,18 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// A coordinator process, killed when dropped.
+/// A coordinator process, ended when dropped.
 pub struct Coordinator {
-    process: Child,
+    process: Ending,
     address: String,
     data: PathBuf,
     /// Kept for as long as the data is needed.
-    _home: Option<TempDir>,
+    home: Option<TempDir>,
 }
 
 impl Coordinator {
@@ -20,33 +21,27 @@ impl Coordinator {
     pub fn start() -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut started = Self::start_at("127.0.0.1:0", &home.path().join("data"));
-        started._home = Some(home);
+        started.home = Some(home);
         started
     }
 
     fn start_at(listen: &str, data: &Path) -> Self {
-        let mut process = serve(listen, data).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        let address = said.split("http://").nth(1).and_then(|rest| rest.split(',').next());
-        let address = address.unwrap_or_else(|| panic!("it does not say where it listens: {said:?}")).to_owned();
-        Self { process, address, data: data.to_owned(), _home: None }
+        let (process, address) = spawn(listen, data);
+        Self { process, address, data: data.to_owned(), home: None }
     }
 
     /// Kills it with SIGKILL, and lets `meanwhile` happen before it is started again on the same port and data.
     pub fn crash(&mut self, meanwhile: impl FnOnce()) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
         meanwhile();
-        let again = Self::start_at(&self.address, &self.data);
-        let home = self._home.take();
-        *self = Self { _home: home, ..again };
+        (self.process, self.address) = spawn(&self.address, &self.data);
     }
 
     /// Ends it with SIGTERM and returns what it ended with.
     pub fn stop(mut self) -> Option<i32> {
-        rustix::process::kill_process(pid(&self.process), rustix::process::Signal::TERM).unwrap();
-        self.process.wait().unwrap().code()
+        kill_process(Pid::from_child(&self.process.0), Signal::TERM).unwrap();
+        self.process.0.wait().unwrap().code()
     }
 
     /// The directory of its data.
@@ -74,8 +69,8 @@ impl Coordinator {
     /// Starts `gatepost wait` and returns once it waits.
     pub fn wait(&self, arguments: &[&str]) -> Waiting {
         let mut command = self.command(&[&["wait"], arguments].concat());
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut told = BufReader::new(process.stderr.take().unwrap());
+        let mut process = Ending(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let mut told = BufReader::new(process.0.stderr.take().unwrap());
         let mut line = String::new();
         told.read_line(&mut line).unwrap();
         assert!(line.contains("waiting"), "it does not wait: {line:?}");
@@ -83,18 +78,30 @@ impl Coordinator {
     }
 }
 
-impl Drop for Coordinator {
+/// Starts a coordinator and reads where it listens, which it says once it serves.
+fn spawn(listen: &str, data: &Path) -> (Ending, String) {
+    let mut process = Ending(serve(listen, data).stdout(Stdio::piped()).spawn().unwrap());
+    let mut said = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let address = said.split("http://").nth(1).and_then(|rest| rest.split(',').next());
+    let address = address.unwrap_or_else(|| panic!("it does not say where it listens: {said:?}")).to_owned();
+    (process, address)
+}
+
+/// A process that ends with the test, however that ends.
+pub struct Ending(pub Child);
+
+impl Drop for Ending {
     fn drop(&mut self) {
-        // It has ended already where the test stopped it.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 
 /// A worker that waits.
 pub struct Waiting {
-    process: Child,
-    told: BufReader<std::process::ChildStderr>,
+    process: Ending,
+    told: BufReader<ChildStderr>,
 }
 
 impl Waiting {
@@ -109,9 +116,10 @@ impl Waiting {
 
     /// Waits for its end.
     pub fn end(mut self) -> Ran {
-        let mut err = String::new();
+        let (mut out, mut err) = (String::new(), String::new());
         self.told.read_to_string(&mut err).unwrap();
-        Ran { err, ..Ran::from(self.process.wait_with_output().unwrap()) }
+        self.process.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        Ran { code: self.process.0.wait().unwrap().code(), out, err }
     }
 }
 
@@ -145,8 +153,4 @@ pub fn gatepost(arguments: &[&str]) -> Command {
         command.env_remove(name);
     }
     command
-}
-
-fn pid(process: &Child) -> rustix::process::Pid {
-    rustix::process::Pid::from_child(process)
 }
