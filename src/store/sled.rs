@@ -134,7 +134,7 @@ impl Store for Sled {
 
     async fn commit(&self, change: Change) -> Result<Arc<Event>, Error> {
         let record = codec::encode_event(&change.event)?;
-        self.committer.submit(|reply| Job::Commit(change, record, reply)).await
+        self.committer.submit(|reply| Job::Commit(Box::new(change), record, reply)).await
     }
 
     async fn remember(&self, request: Request, answer: Vec<Revision>) -> Result<(), Error> {
