@@ -4,6 +4,7 @@ mod durability;
 mod failure;
 
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
@@ -24,6 +25,18 @@ fn temporary() -> (Sled, TempDir) {
 
 fn open(dir: &Path) -> Sled {
     Sled::open(dir, CACHE_BYTES).unwrap()
+}
+
+/// Counts the barriers of a store from now on, and lets them fail.
+#[cfg(target_os = "linux")]
+fn count_barriers(dir: &TempDir, fail: bool) -> Arc<AtomicUsize> {
+    let barriers = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&barriers);
+    barrier::observer::observe(dir.path(), move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        fail
+    });
+    barriers
 }
 
 fn with_timeout(seconds: u64) -> Command {
@@ -83,12 +96,35 @@ async fn who_is_far_behind_reads_the_log() {
     assert!(events.iter().map(|event| event.revision().0).eq(1..=100));
 }
 
+#[tokio::test]
+async fn the_index_of_unresolved_gates_holds_no_others() {
+    let (store, _dir) = temporary();
+    for gate in ["approved", "deleted", "pending", "reset", "waiting"] {
+        act(&store, gate, with_timeout(10), 0).await;
+    }
+    act(&store, "auto", create(Spec { auto_approve: true, ..Spec::default() }), 0).await;
+    act(&store, "approved", approve("alice"), 1).await;
+    act(&store, "deleted", delete(), 1).await;
+    act(&store, "reset", approve("alice"), 1).await;
+    act(&store, "reset", reset(), 2).await;
+    act(&store, "waiting", wait(), 1).await;
+
+    let index = store.shared.disk.index(keys::group(keys::UNRESOLVED, &prefix(""), None));
+    let names = index.map(|entry| keys::gate_name(&entry.unwrap().0).unwrap());
+    assert!(names.eq(["pending", "reset", "waiting"].map(name)));
+}
+
 #[test]
 fn two_cannot_open_a_store() {
     let (store, dir) = temporary();
     let second = Sled::open(dir.path(), CACHE_BYTES);
     assert!(matches!(&second, Err(Error::Locked { path }) if path == dir.path()), "{second:?}");
     drop(store);
+    // Ours is enough: it is there before sled looks at its files.
+    let lock = fs::File::open(dir.path().join("LOCK")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert!(matches!(Sled::open(dir.path(), CACHE_BYTES), Err(Error::Locked { .. })));
+    drop(lock);
     // At once, and many times over: dropping it has closed it.
     for _ in 0..5 {
         drop(open(dir.path()));

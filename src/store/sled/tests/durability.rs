@@ -1,7 +1,7 @@
 //! Nothing is acknowledged or shown before it is durable, and what is durable is where sled syncs it.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
 use super::*;
@@ -141,21 +141,10 @@ async fn a_conflict_is_answered_when_it_can_be_read() {
 }
 
 #[cfg(target_os = "linux")]
-fn count_barriers(dir: &TempDir) -> Arc<AtomicUsize> {
-    let barriers = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&barriers);
-    barrier::observer::observe(dir.path(), move || {
-        counter.fetch_add(1, Ordering::SeqCst);
-        false
-    });
-    barriers
-}
-
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn each_commit_is_a_barrier() {
     let (store, dir) = temporary();
-    let barriers = count_barriers(&dir);
+    let barriers = count_barriers(&dir, false);
     let process = barrier::count();
     for number in 1..=20 {
         make(&store, &number.to_string()).await;
@@ -169,7 +158,7 @@ async fn each_commit_is_a_barrier() {
 #[tokio::test]
 async fn commits_that_arrive_together_share_a_flush() {
     let (store, dir) = temporary();
-    let barriers = count_barriers(&dir);
+    let barriers = count_barriers(&dir, false);
     let held = hold_next_batch(&store);
     let mut first = pin!(make(&store, "first"));
     assert!(is_pending(&mut first).await);
