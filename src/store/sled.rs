@@ -157,6 +157,9 @@ impl Store for Sled {
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, Error> {
+        if query.after >= self.revision() {
+            return Ok(HistoryPage { events: Vec::new(), next: None });
+        }
         self.read(move |shared| match &query.scope {
             HistoryScope::Gate(name) => shared.gate_history(name, query.after, query.limit),
             HistoryScope::Group(prefix) => shared.group_history(prefix, query.after, query.limit),

@@ -21,6 +21,7 @@ const _: () = assert!(codec::RECORD_BYTES_MAX.div_ceil(PART_BYTES_MAX) <= LAST_P
 
 /// An open sled, and the right to use its directory.
 pub struct Disk {
+    /// Where they are.
     pub db: sled::Db,
     /// Held, and given up last: sled has closed its files by then.
     pub _lock: File,
@@ -30,6 +31,7 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Calls what a test has set, once.
     #[cfg(test)]
     pub fn call_before_flush(&self) {
         let call = self.before_flush.lock().unwrap().take();
