@@ -1,4 +1,5 @@
 //! The real program, as its users run it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
 mod crash;
 mod demo;

@@ -35,6 +35,8 @@ fn every_flag_of_serve_is_in_the_table_with_its_environment_and_default() {
     let own: Vec<_> = flags.filter(|flag| *flag != "server").map(|flag| format!("--{flag}")).collect();
     assert_eq!(rows.iter().map(|row| &row[0]).collect::<Vec<_>>(), own.iter().collect::<Vec<_>>());
     for row in &rows {
+        // Long lines are wrapped.
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(help.contains(&format!("[env: {}=", row[1])), "{row:?}");
         assert!(row[2] == "off" || help.contains(&format!("[default: {}]", row[2])), "{row:?}");
     }
