@@ -40,6 +40,8 @@ mod address;
 mod backoff;
 mod error;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod wait;
 mod watch;
 

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::transport;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
 use tonic_reflection::server::Builder as Reflection;
+
+use tonic_types::pb::FILE_DESCRIPTOR_SET as ERROR_DESCRIPTOR_SET;
 
 use crate::config::Config;
 use crate::coordinator::{Clock, Coordinator};
@@ -49,56 +51,71 @@ pub enum Error {
     Listener(#[from] io::Error),
 }
 
-/// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
-///
-/// Waits and watches end with UNAVAILABLE / DRAINING and resume elsewhere or later.
-///
-/// # Errors
-///
-/// If the store cannot be opened, or fails while serving: the process should end with an error then.
-pub async fn run(
-    listener: TcpListener,
-    config: &Config,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), Error> {
-    let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
-    let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
-    let coordinator = Coordinator::new(Arc::new(store), Clock::start());
+/// A coordinator whose store is open, ready to serve.
+pub struct Server {
+    coordinator: Arc<Coordinator>,
+    drain: Duration,
+}
 
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<GateServiceServer<Service>>().await;
-    let gates = GateServiceServer::new(Service::new(coordinator.clone())).max_decoding_message_size(REQUEST_BYTES_MAX);
-    let reflection = || {
-        Reflection::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(HEALTH_DESCRIPTOR_SET)
-    };
-    let router = Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .max_concurrent_streams(STREAMS_MAX)
-        .add_service(gates)
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
-
-    let stop = CancellationToken::new();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let mut serving = std::pin::pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
-    tokio::select! {
-        served = &mut serving => return Ok(served?),
-        failed = coordinator.run() => match failed? {},
-        () = shutdown => {}
+impl Server {
+    /// Opens the store.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be opened: another process has it, or it cannot be read.
+    pub async fn open(config: &Config) -> Result<Self, Error> {
+        let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
+        let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
+        Ok(Self { coordinator: Coordinator::new(Arc::new(store), Clock::start()), drain: config.drain })
     }
 
-    tracing::info!("stopping: open calls have {:?} to end", config.drain);
-    health.set_not_serving::<GateServiceServer<Service>>().await;
-    coordinator.drain();
-    stop.cancel();
-    match tokio::time::timeout(config.drain, serving).await {
-        Ok(served) => served?,
-        Err(_) => tracing::warn!("some calls did not end in time and were cut off"),
+    /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
+    ///
+    /// Waits and watches end with UNAVAILABLE / DRAINING and resume elsewhere or later.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails: the process should end with an error then.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+        let Self { coordinator, drain } = self;
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<GateServiceServer<Service>>().await;
+        let gates =
+            GateServiceServer::new(Service::new(coordinator.clone())).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let reflection = || {
+            Reflection::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(HEALTH_DESCRIPTOR_SET)
+                // So that generic clients can show the details of errors.
+                .register_encoded_file_descriptor_set(ERROR_DESCRIPTOR_SET)
+        };
+        let router = transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .max_concurrent_streams(STREAMS_MAX)
+            .add_service(gates)
+            .add_service(health_service)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
+
+        let stop = CancellationToken::new();
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let mut serving = std::pin::pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
+        tokio::select! {
+            served = &mut serving => return Ok(served?),
+            failed = coordinator.run() => match failed? {},
+            () = shutdown => {}
+        }
+
+        tracing::info!("stopping: open calls have {:?} to end", drain);
+        health.set_not_serving::<GateServiceServer<Service>>().await;
+        coordinator.drain();
+        stop.cancel();
+        if let Ok(served) = tokio::time::timeout(drain, serving).await {
+            return Ok(served?);
+        }
+        tracing::warn!("some calls did not end in time and were cut off");
+        Ok(())
     }
-    Ok(())
 }

@@ -13,7 +13,7 @@ use super::{Globals, SERVER_DEFAULT, exit, output, sentence, serve, text, wait};
 use crate::client::{Client, Outcome};
 use crate::config::Config;
 use crate::proto::{self, Gate, GateStatus, Spec, WaitRequest};
-use crate::server;
+use crate::server::Server;
 
 /// The pipeline. Each step needs the one before it.
 const STEPS: [Step; 6] = [
@@ -68,7 +68,8 @@ pub(super) async fn run(globals: &Globals, args: DemoArgs) -> Result<u8, Failure
     let config = Config { listen, data_dir, cache_bytes: CACHE_BYTES, drain: DRAIN };
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut coordinator = pin!(server::run(listener, &config, async move {
+    let server = Server::open(&config).await.map_err(|error| failed(&error))?;
+    let mut coordinator = pin!(server.serve(listener, async move {
         // Dropping the sender is the signal.
         let _ = stopped.await;
     }));
@@ -95,8 +96,8 @@ async fn pipeline(client: &Client, args: &DemoArgs) -> Result<u8, Failure> {
     for step in STEPS {
         let end = match (step, &stopped_by) {
             (step, Some(outcome)) => {
-                let (gate, how) = (&outcome.gate().name, word(outcome));
-                output::line(&format!("{}: skipped, because {} {how}", step.name(), text::escape(gate)))?;
+                let gate = text::escape(&outcome.gate().name);
+                output::line(&format!("{}: skipped, because {gate} was not approved", step.name()))?;
                 "skipped"
             }
             (Step::Work(name), None) => {

@@ -56,7 +56,7 @@ pub(super) async fn watch(globals: &Globals, args: WatchArgs) -> Result<(), Fail
             Notice::Progress(_) => {}
             Notice::Disconnected { error, .. } => {
                 if connected {
-                    output::note(&format!("{}, trying again", escape(&error.to_string())));
+                    output::note(&format!("no connection, trying again: {}", escape(&error.to_string())));
                 }
                 connected = false;
                 continue;

@@ -52,7 +52,7 @@ impl Live {
     /// Shows that there is no connection; once, until there is one again.
     pub(super) fn disconnected(&mut self, error: &Error) {
         let first = self.problem.is_none();
-        self.problem = Some(format!("{}, trying again", escape(&error.to_string())));
+        self.problem = Some(format!("no connection, trying again: {}", escape(&error.to_string())));
         if self.bar.is_some() {
             self.refresh();
         } else if first {

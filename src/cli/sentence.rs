@@ -1,7 +1,7 @@
 //! What gates and events say to people.
 
 use super::status::{coloured, word};
-use super::text::{escape, exact, left, relative};
+use super::text::{duration, escape, exact, left, relative};
 use crate::proto::{Cause, Event, EventType, Gate, GateStatus, Resolution, Verdict, Vote};
 
 /// Says who ended a gate's round, when, and why.
@@ -10,7 +10,12 @@ pub(super) fn outcome(gate: &Gate, now: jiff::Timestamp) -> String {
     let Some(resolution) = &gate.resolution else { return format!("{name} {}", coloured(gate.status())) };
     let when = resolution.time.as_ref();
     let when = when.map(|time| format!(" at {} ({})", exact(time), relative(time, now))).unwrap_or_default();
-    format!("{name} {}{when}{}", how(resolution), why(&resolution.reason))
+    let timeout = gate.spec.as_ref().and_then(|spec| spec.timeout.as_ref());
+    let why = match (resolution.cause(), timeout) {
+        (Cause::Timeout, Some(timeout)) => format!(": nobody decided within {}", duration(timeout)),
+        _ => why(&resolution.reason),
+    };
+    format!("{name} {}{when}{why}", how(resolution))
 }
 
 /// Says where an undecided gate stands: `waiting, 1 of 2 approvals, 4m 12s left`.
@@ -95,7 +100,7 @@ pub(super) fn how(resolution: &Resolution) -> String {
         Cause::Policy => format!("{status} by a rule{who}"),
         Cause::BreakGlass => format!("{status}{who}, overriding the gate"),
         Cause::Superseded => format!("{status}, superseded{who}"),
-        Cause::Cancelled => format!("{status}: deleted{who} before it was decided"),
+        Cause::Cancelled => format!("{status}: deleted undecided{who}"),
     }
 }
 
@@ -118,7 +123,7 @@ fn why(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Spec, Timestamp};
+    use crate::proto::{Duration, Spec, Timestamp};
 
     fn now() -> jiff::Timestamp {
         jiff::Timestamp::from_second(1_767_366_248).unwrap()
@@ -146,8 +151,10 @@ mod tests {
 
     #[test]
     fn a_timeout_never_looks_like_a_person() {
-        let gate = resolved(GateStatus::TimedOut, Cause::Timeout, "", "");
-        assert_eq!(plain(&outcome(&gate, now())), "release-42/prod timed out at 2026-01-02 15:04:05Z (3s ago)");
+        let mut gate = resolved(GateStatus::TimedOut, Cause::Timeout, "", "");
+        gate.spec = Some(Spec { timeout: Some(Duration { seconds: 2, nanos: 0 }), ..Spec::default() });
+        let told = "release-42/prod timed out at 2026-01-02 15:04:05Z (3s ago): nobody decided within 2s";
+        assert_eq!(plain(&outcome(&gate, now())), told);
     }
 
     #[test]
@@ -155,7 +162,7 @@ mod tests {
         let told = |status, cause, by| plain(&how(resolved(status, cause, by, "").resolution.as_ref().unwrap()));
         assert_eq!(told(GateStatus::Approved, Cause::AutoApprove, "bob"), "approved automatically (auto_approve)");
         let cancelled = told(GateStatus::Rejected, Cause::Cancelled, "bob");
-        assert_eq!(cancelled, "rejected: deleted by bob before it was decided");
+        assert_eq!(cancelled, "rejected: deleted undecided by bob");
     }
 
     #[test]

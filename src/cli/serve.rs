@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::failure::{Failure, chain};
 use super::output;
 use crate::config::{Config, ServeArgs};
-use crate::server;
+use crate::server::Server;
 
 /// Serves until SIGTERM or Ctrl-C; a second Ctrl-C does not wait for open calls.
 pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
@@ -22,6 +22,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|error| failed("cannot listen", &error))?;
     let data_dir = std::path::absolute(&config.data_dir).map_err(|error| failed("no data directory", &error))?;
     let signals = Signals::listen().map_err(|error| failed("cannot listen to signals", &error))?;
+    let server = Server::open(&config).await.map_err(|error| failed("cannot start", &error))?;
 
     let ready = format!("gatepost listens on http://{address}, its data is in {}", data_dir.display());
     output::even_if_closed(output::line(&ready))?;
@@ -30,12 +31,12 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     }
 
     let (stop, stopped) = oneshot::channel();
-    let server = server::run(listener, &config, async move {
+    let serving = server.serve(listener, async move {
         // A sender that is gone says the same.
         let _ = stopped.await;
     });
     tokio::select! {
-        result = server => result.map_err(|error| failed("the coordinator stopped", &error)),
+        result = serving => result.map_err(|error| failed("the coordinator stopped", &error)),
         () = signals.twice(stop) => Err(Failure::Interrupted("open calls were cut off".to_owned())),
     }
 }

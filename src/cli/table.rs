@@ -25,7 +25,7 @@ pub(super) fn rows(gates: &[Gate], now: jiff::Timestamp) -> String {
             Cell::new(gate.spec.as_ref().map(|spec| escape(&spec.title)).unwrap_or_default()),
         ]);
     }
-    table.trim_fmt()
+    rendered(table)
 }
 
 /// Returns all there is to know about one gate, a line for each thing that is set.
@@ -44,7 +44,9 @@ pub(super) fn details(gate: &Gate, now: jiff::Timestamp) -> String {
     add("status", word(gate.status()).to_owned());
     add("round", gate.round.to_string());
     add("approvals", sentence::count(gate));
-    add("deadline", when(gate.deadline.as_ref()));
+    let deadline = gate.deadline.as_ref();
+    let running = gate.status() == GateStatus::Waiting;
+    add("deadline", if running { when(deadline) } else { deadline.map(exact).unwrap_or_default() });
     for (label, value) in asked(&gate.spec.clone().unwrap_or_default()) {
         add(label, value);
     }
@@ -67,7 +69,7 @@ pub(super) fn details(gate: &Gate, now: jiff::Timestamp) -> String {
     add("changed", when(gate.update_time.as_ref()));
     add("revision", gate.revision.to_string());
     add("etag", escape(&gate.etag));
-    table.trim_fmt()
+    rendered(table)
 }
 
 fn asked(spec: &Spec) -> Vec<(&'static str, String)> {
@@ -87,14 +89,18 @@ fn asked(spec: &Spec) -> Vec<(&'static str, String)> {
 
 fn ended(resolution: &Resolution, now: jiff::Timestamp) -> Vec<(&'static str, String)> {
     let when = resolution.time.as_ref().map(|time| format!("{} ({})", relative(time, now), exact(time)));
-    let inputs = Resolution { inputs: resolution.inputs.clone(), ..Resolution::default() };
-    let inputs = resolution.inputs.as_ref().and_then(|_| to_json(&inputs).ok()).map(|json| escape(&json));
     vec![
         ("ended", anstream::adapter::strip_str(&sentence::how(resolution)).to_string()),
         ("when", when.unwrap_or_default()),
         ("why", escape(&resolution.reason)),
-        ("inputs", inputs.unwrap_or_default()),
+        ("inputs", escape(&inputs(resolution).unwrap_or_default())),
     ]
+}
+
+fn inputs(resolution: &Resolution) -> Option<String> {
+    resolution.inputs.as_ref()?;
+    let json: serde_json::Value = serde_json::from_str(&to_json(resolution).ok()?).ok()?;
+    Some(json.get("inputs")?.to_string())
 }
 
 fn status(status: GateStatus) -> Cell {
@@ -112,4 +118,11 @@ fn borderless() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table
+}
+
+fn rendered(mut table: Table) -> String {
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
+    table.trim_fmt()
 }

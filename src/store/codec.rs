@@ -232,17 +232,17 @@ fn spec(spec: record::Spec) -> Spec {
     }
 }
 
-fn votes(votes: Vec<record::Vote>) -> Parsed<Vec<Vote>> {
-    let mut voters = BTreeSet::new();
+fn votes(records: Vec<record::Vote>) -> Parsed<Vec<Vote>> {
+    let mut seen = BTreeSet::new();
     let vote = |vote: record::Vote| {
         let voter = principal(&vote.voter)?;
-        if !voters.insert(voter.clone()) {
+        if !seen.insert(voter.clone()) {
             return Err(format!("its gate has two votes of {voter}"));
         }
         let verdict = if vote.approve { Verdict::Approve } else { Verdict::Reject };
         Ok(Vote { voter, verdict, comment: vote.comment, on_behalf_of: vote.on_behalf_of, time: time(vote.time) })
     };
-    votes.into_iter().map(vote).collect()
+    records.into_iter().map(vote).collect()
 }
 
 fn resolution(resolution: record::Resolution) -> Parsed<Resolution> {

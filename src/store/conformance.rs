@@ -138,6 +138,15 @@ pub fn request(id: &str) -> Request {
     Request { key, fingerprint: [7; 32], time: at(0) }
 }
 
+/// Polls a future once, and says whether it has to wait.
+pub async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    tokio::select! {
+        biased;
+        _ = future => false,
+        () = std::future::ready(()) => true,
+    }
+}
+
 fn is_conflict<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::Conflict))
 }

@@ -1,6 +1,7 @@
 //! The reference store: what every store means, in maps. For tests, and gone with the process.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -132,7 +133,7 @@ impl Store for Memory {
             HistoryScope::Gate(name) => event.gate.name == *name,
             HistoryScope::Group(prefix) => prefix.contains(&event.gate.name),
         };
-        let mut events = state.log.range(query.after.next()..).map(|(_, event)| event).filter(in_scope);
+        let mut events = state.log.range((Excluded(query.after), Unbounded)).map(|(_, event)| event).filter(in_scope);
         let page: Vec<_> = events.by_ref().take(query.limit).cloned().collect();
         let last = page.last().map_or(query.after, |event| event.revision());
         Ok(HistoryPage { next: events.next().map(|_| last), events: page })
@@ -142,7 +143,13 @@ impl Store for Memory {
         let mut durable = self.durable.subscribe();
         let reached = durable.wait_for(|durable| *durable > revision).await.map(|_| ());
         reached.map_err(|_| Error::Failed("it has been closed".into()))?;
-        Ok(self.state().log.range(revision.next()..).take(CHANGES_MAX).map(|(_, event)| Arc::clone(event)).collect())
+        Ok(self
+            .state()
+            .log
+            .range((Excluded(revision), Unbounded))
+            .take(CHANGES_MAX)
+            .map(|(_, event)| Arc::clone(event))
+            .collect())
     }
 }
 

@@ -134,7 +134,7 @@ impl Store for Sled {
 
     async fn commit(&self, change: Change) -> Result<Arc<Event>, Error> {
         let record = codec::encode_event(&change.event)?;
-        self.committer.submit(|reply| Job::Commit(change, record, reply)).await
+        self.committer.submit(|reply| Job::Commit(Box::new(change), record, reply)).await
     }
 
     async fn remember(&self, request: Request, answer: Vec<Revision>) -> Result<(), Error> {
@@ -157,6 +157,9 @@ impl Store for Sled {
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, Error> {
+        if query.after >= self.revision() {
+            return Ok(HistoryPage { events: Vec::new(), next: None });
+        }
         self.read(move |shared| match &query.scope {
             HistoryScope::Gate(name) => shared.gate_history(name, query.after, query.limit),
             HistoryScope::Group(prefix) => shared.group_history(prefix, query.after, query.limit),

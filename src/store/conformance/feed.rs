@@ -51,12 +51,3 @@ pub async fn dropping_a_wait_loses_nothing(store: Arc<dyn Store>) {
         after = changes[0].revision();
     }
 }
-
-/// Polls a future once.
-async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
-    tokio::select! {
-        biased;
-        _ = future => false,
-        () = std::future::ready(()) => true,
-    }
-}

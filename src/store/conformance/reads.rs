@@ -102,6 +102,10 @@ pub async fn the_history_of_a_gate_has_all_its_generations(store: Arc<dyn Store>
     assert_eq!((page.events.as_slice(), page.next), (&expected[3..], None));
     let page = store.history(HistoryQuery { limit: 4, ..query.clone() }).await.unwrap();
     assert_eq!((page.events.as_slice(), page.next), (&expected[..], None), "a full page may be the last");
+    for scope in [HistoryScope::Gate(name("a")), HistoryScope::Group(prefix(""))] {
+        let page = store.history(HistoryQuery { scope, after: Revision(u64::MAX), limit: 3 }).await.unwrap();
+        assert_eq!((page.events, page.next), (vec![], None), "behind the end");
+    }
     let scope = HistoryScope::Gate(name("no-such"));
     assert_eq!(store.history(HistoryQuery { scope, ..query }).await.unwrap().events, []);
 }

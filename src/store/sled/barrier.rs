@@ -7,22 +7,23 @@
 //! sled calls fsync.
 #![allow(unsafe_code, reason = "an exported C symbol, and the C call that it makes")]
 
-/// Says how many of sled's writes were made durable here, or nothing where sled does it by itself.
-///
-/// A number that does not grow when sled flushes means that the program was linked without the barrier.
-pub fn count() -> Option<u64> {
-    #[cfg(target_os = "linux")]
-    return Some(linux::BARRIERS.load(std::sync::atomic::Ordering::Relaxed));
-    #[cfg(not(target_os = "linux"))]
-    return None;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Says whether sled needs the barrier here.
+pub const IS_NEEDED: bool = cfg!(target_os = "linux");
+
+static BARRIERS: AtomicU64 = AtomicU64::new(0);
+
+/// Says how many writes were made durable here. A number that does not grow when sled flushes means that the program
+/// was linked without the barrier.
+pub fn count() -> u64 {
+    BARRIERS.load(Ordering::Relaxed)
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
     use std::ffi::{c_int, c_uint};
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    pub static BARRIERS: AtomicU64 = AtomicU64::new(0);
+    use std::sync::atomic::Ordering;
 
     /// Stands in for the C library's function, and does more than that one promises. Answers as `fdatasync` does: -1,
     /// with errno set, if it failed.
@@ -37,14 +38,15 @@ mod linux {
         // SAFETY: fdatasync takes any number, and refuses one that is no open file.
         let answer = unsafe { libc::fdatasync(fd) };
         if answer == 0 {
-            BARRIERS.fetch_add(1, Ordering::Relaxed);
+            super::BARRIERS.fetch_add(1, Ordering::Relaxed);
         }
         answer
     }
 }
 
 /// Lets a test see the barriers of one store among those of the process, and make them fail.
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 pub mod observer {
     use std::ffi::c_int;
     use std::fs;

@@ -25,7 +25,7 @@ const QUEUE_JOBS_MAX: usize = BATCH_JOBS_MAX;
 /// What the committer is asked to do.
 pub enum Job {
     /// Commit a change, whose event has this record.
-    Commit(Change, Vec<u8>, Reply<Arc<Event>>),
+    Commit(Box<Change>, Vec<u8>, Reply<Arc<Event>>),
     /// Remember a request, whose answer has this record.
     Remember(RequestKey, Vec<u8>, Reply<()>),
 }
@@ -121,7 +121,9 @@ impl Worker {
             && let Err(error) = self.make_durable(batch)
         {
             let why = shared.fail(&error.to_string());
-            answers.into_iter().for_each(|answer| answer.refuse(&why));
+            for answer in answers {
+                answer.refuse(&why);
+            }
             return;
         }
         // Conflicts too are answered only now: what they lost against can be read.
@@ -152,7 +154,7 @@ impl Job {
 
     fn add_to(self, batch: &mut Batch<'_>) -> Answer {
         match self {
-            Self::Commit(change, record, reply) => Answer::Commit(reply, batch.commit(change, &record)),
+            Self::Commit(change, record, reply) => Answer::Commit(reply, batch.commit(*change, &record)),
             Self::Remember(key, record, reply) => Answer::Remember(reply, batch.remember(key, &record)),
         }
     }

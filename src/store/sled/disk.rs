@@ -10,8 +10,7 @@ use crate::store::{Answer, Error, RequestKey, codec};
 /// The longest part of a record.
 ///
 /// sled 0.34.7 writes a leaf as one message, and a message above 128 KiB to a file of its own that it never syncs. A
-/// leaf holds up to 16 items before it splits, and some more after a merge. With parts of 4 KiB, and keys below 1 KiB,
-/// that is at most about 100 KiB.
+/// leaf holds up to 16 items before it splits, and some more after a merge: at most about 90 KiB with parts of 4 KiB.
 const PART_BYTES_MAX: usize = 4 * 1024;
 
 /// Marks the number of a record's last part, so that a record that has lost its end is told from a whole one. Numbers
@@ -22,6 +21,7 @@ const _: () = assert!(codec::RECORD_BYTES_MAX.div_ceil(PART_BYTES_MAX) <= LAST_P
 
 /// An open sled, and the right to use its directory.
 pub struct Disk {
+    /// Where they are.
     pub db: sled::Db,
     /// Held, and given up last: sled has closed its files by then.
     pub _lock: File,
@@ -31,6 +31,7 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Calls what a test has set, once.
     #[cfg(test)]
     pub fn call_before_flush(&self) {
         let call = self.before_flush.lock().unwrap().take();
@@ -60,7 +61,7 @@ impl Disk {
     pub fn events(&self, after: Revision, until: Revision) -> impl Iterator<Item = Result<Event, Error>> + use<> {
         let mut parts = self.db.range(keys::events(after, until));
         std::iter::from_fn(move || next_record(&mut parts).transpose()).map(|record| {
-            let (key, bytes) = record?;
+            let Record { key, bytes } = record?;
             let revision = keys::last_revision(&key).ok_or_else(|| corrupt(&key, "the key is too short"))?;
             codec::decode_event(revision, &bytes)
         })
@@ -68,10 +69,9 @@ impl Disk {
 
     /// Reads how a request was answered.
     pub fn answer(&self, request: &RequestKey) -> Result<Option<Answer>, Error> {
-        let Some((key, bytes)) = next_record(&mut self.db.scan_prefix(keys::request(request)))? else {
-            return Ok(None);
-        };
-        codec::decode_answer(&show(&key), &bytes).map(Some)
+        let record = next_record(&mut self.db.scan_prefix(keys::request(request)))?;
+        let place = || format!("request {:?} of {}", request.id, request.principal);
+        record.map(|record| codec::decode_answer(&place(), &record.bytes)).transpose()
     }
 
     /// Says whether a request was answered.
@@ -111,27 +111,34 @@ pub fn corrupt(key: &[u8], problem: &str) -> Error {
     Error::Corrupt { place: show(key), problem: problem.to_owned() }
 }
 
+#[derive(Default)]
+struct Record {
+    /// What all its parts are stored under.
+    key: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
 /// Joins the parts of the next record.
-fn next_record(parts: &mut sled::Iter) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
-    let mut record: Option<(Vec<u8>, Vec<u8>)> = None;
+fn next_record(parts: &mut sled::Iter) -> Result<Option<Record>, Error> {
+    let mut record: Option<Record> = None;
     for expected in 0..LAST_PART {
         let part = parts.next().transpose().map_err(|error| unreadable(b"", &error))?;
         let Some((part_key, bytes)) = part else {
-            return record.map_or(Ok(None), |(key, _)| Err(corrupt(&key, "its end is missing")));
+            return record.map_or(Ok(None), |record| Err(corrupt(&record.key, "its end is missing")));
         };
         let Some((number, key)) = part_key.split_last() else {
             return Err(corrupt(&part_key, "the key is too short"));
         };
-        let (key, joined) = record.get_or_insert_with(|| (key.to_vec(), Vec::new()));
-        joined.extend_from_slice(&bytes);
-        if !part_key.starts_with(key) || number & !LAST_PART != expected {
-            return Err(corrupt(key, "a part of it is missing"));
+        let joined = record.get_or_insert_with(|| Record { key: key.to_vec(), bytes: Vec::new() });
+        joined.bytes.extend_from_slice(&bytes);
+        if joined.key != key || number & !LAST_PART != expected {
+            return Err(corrupt(&joined.key, "a part of it is missing"));
         }
         if number & LAST_PART != 0 {
             return Ok(record);
         }
     }
-    Err(corrupt(&record.unwrap_or_default().0, "it has too many parts"))
+    Err(corrupt(&record.unwrap_or_default().key, "it has too many parts"))
 }
 
 fn unreadable(key: &[u8], error: &sled::Error) -> Error {

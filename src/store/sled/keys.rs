@@ -8,14 +8,20 @@
 //! | `h` name `01` revision | nothing: the history of a name |
 //! | `u` name | nothing: the gate is not resolved |
 //! | `d` time name | nothing: the gate waits until then |
-//! | `q` principal `00` id [`00` name] `01` part | a part of the answer's record |
+//! | `q` digest part | a part of the record of a request's answer |
 //! | `m` … | about the store itself |
 //!
 //! Numbers are big-endian, so that keys are in the order of the numbers. In a name, `/` is written as `00`: the order of
 //! keys is then that of [`GateName`], and a group stands together.
+//!
+//! A key has at most 300 bytes: an inner node of sled 0.34.7 holds up to 256 of them and some more, is written as one
+//! message, and has to stay far below 128 KiB, from where on sled writes it to a file that it never syncs. So a request,
+//! which may need 640 bytes, is stored under its digest.
 
 use std::ops::Range;
 use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
 
 use crate::domain::{GateName, Prefix, Revision, Round, Uid};
 use crate::store::{RequestKey, codec};
@@ -34,7 +40,7 @@ pub const UNRESOLVED: u8 = b'u';
 /// The index of deadlines.
 pub const DEADLINES: u8 = b'd';
 
-/// Ends a name or a request's key; lower than any byte of a segment, higher than what joins segments.
+/// Ends a name; lower than any byte of a segment, higher than what joins segments.
 const END: u8 = 1;
 
 /// Returns what the parts of an event are stored under.
@@ -103,15 +109,18 @@ pub fn parse_deadline(key: &[u8]) -> Option<(SystemTime, GateName)> {
     Some((codec::time(u64::from_be_bytes(*nanos)), parse_name(name)?))
 }
 
-/// Returns what the parts of an answer are stored under. No principal has the bytes 0 and 1, and no id.
+/// Returns what the parts of a request's answer are stored under.
 pub fn request(request: &RequestKey) -> Vec<u8> {
-    let mut key = [b"q", request.principal.as_str().as_bytes(), &[0], request.id.as_bytes()].concat();
+    let mut digest = Sha256::new();
+    digest.update(request.principal.as_str());
+    // No principal has this byte, no id and no name.
+    digest.update([0]);
+    digest.update(&request.id);
     if let Some(part) = &request.part {
-        key.push(0);
-        push_name(&mut key, part);
+        digest.update([0]);
+        digest.update(part.as_str());
     }
-    key.push(END);
-    key
+    [b"q", digest.finalize().as_slice()].concat()
 }
 
 fn push_name(key: &mut Vec<u8>, name: &GateName) {
@@ -128,6 +137,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+    use crate::domain::Principal;
 
     fn name(text: &str) -> GateName {
         GateName::parse("gate", text).unwrap()
@@ -154,6 +164,27 @@ mod tests {
                 let behind = group(GATES, &prefix, Some(&names[1])).contains(&gate(GATES, name));
                 assert_eq!(behind, prefix.contains(name) && *name > names[1], "{name} in {group_name:?}");
             }
+        }
+    }
+
+    #[test]
+    fn keys_are_short() {
+        let longest = name(&["x".repeat(63).as_str(); 4].join("/"));
+        let request_key = RequestKey {
+            principal: Principal::parse(&"p".repeat(Principal::BYTES_MAX)).unwrap(),
+            id: "i".repeat(128),
+            part: Some(longest.clone()),
+        };
+        let keys = [
+            event(Revision(1)),
+            gate(GATES, &longest),
+            round(&Uid(uuid::Uuid::new_v4().to_string()), Round::FIRST),
+            history(&longest, Revision(1)),
+            deadline(UNIX_EPOCH, &longest),
+            request(&request_key),
+        ];
+        for key in keys {
+            assert!(key.len() < 300, "{}", key.escape_ascii());
         }
     }
 

@@ -158,7 +158,7 @@ fn read_meta(dir: &Path, db: &sled::Db) -> Result<(String, Revision), Error> {
     let barriers = barrier::count();
     let written = db.apply_batch(meta).and_then(|()| db.flush());
     written.map_err(|error| Error::Open { path: dir.to_owned(), source: error.into() })?;
-    if barriers.is_some() && barrier::count() == barriers {
+    if barrier::IS_NEEDED && barrier::count() == barriers {
         return Err(Error::Open {
             path: dir.to_owned(),
             source: io::Error::other("this program was built without the barrier that makes writes durable"),

@@ -1,7 +1,8 @@
 //! Notices a flush that does not end.
 //!
-//! A disk can hang, and sled 0.34.7 forgets to wake a flush when the write of a full buffer fails in the background. Such
-//! a flush is a failed one, and the process has to be told so.
+//! A disk can hang. And sled 0.34.7 writes the first message of each batch in the background, and forgets to wake the
+//! flush if that alone fails, as it may: the system reports an error of the disk to one of two syncs. A flush that does
+//! not end is a failed one, and the process has to be told so.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};

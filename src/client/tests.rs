@@ -1,0 +1,279 @@
+//! Waits, watches and calls against a coordinator that follows a script, in paused time.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::transport::Server;
+use tonic::{Code, Request};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::*;
+use crate::proto::gate_service_server::{GateService, GateServiceServer};
+use crate::proto::{
+    EventType, GateStatus, Heartbeat, ListEventsResponse, ListGatesResponse, ResetGatesResponse, Spec, WaitResponse,
+    WatchCreated, WatchProgress, WatchResponse, wait_response,
+};
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What each call is answered, in turn, and what was asked.
+#[derive(Default)]
+struct Script {
+    waits: Mutex<VecDeque<Answers<WaitResponse>>>,
+    waits_asked: Mutex<Vec<WaitRequest>>,
+    watches: Mutex<VecDeque<Answers<WatchResponse>>>,
+    watches_asked: Mutex<Vec<WatchRequest>>,
+    approvals: Mutex<VecDeque<Result<Gate, Status>>>,
+    approvals_asked: Mutex<Vec<ApproveRequest>>,
+    pages: Mutex<VecDeque<ListGatesResponse>>,
+}
+
+fn next<T>(answers: &Mutex<VecDeque<T>>) -> Result<T, Status> {
+    answers.lock().unwrap().pop_front().ok_or_else(|| Status::aborted("the script is over"))
+}
+
+#[tonic::async_trait]
+impl GateService for Script {
+    type WaitStream = Answers<WaitResponse>;
+    type WatchStream = Answers<WatchResponse>;
+
+    async fn wait(&self, request: Request<WaitRequest>) -> Result<Response<Self::WaitStream>, Status> {
+        self.waits_asked.lock().unwrap().push(request.into_inner());
+        next(&self.waits).map(Response::new)
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        self.watches_asked.lock().unwrap().push(request.into_inner());
+        next(&self.watches).map(Response::new)
+    }
+
+    async fn approve(&self, request: Request<ApproveRequest>) -> Result<Response<Gate>, Status> {
+        self.approvals_asked.lock().unwrap().push(request.into_inner());
+        next(&self.approvals)?.map(Response::new)
+    }
+
+    async fn list_gates(&self, request: Request<ListGatesRequest>) -> Result<Response<ListGatesResponse>, Status> {
+        let mut page = next(&self.pages)?;
+        // Shows which page was asked for.
+        page.gates.push(gate(&request.into_inner().page_token, 1, GateStatus::Pending));
+        Ok(Response::new(page))
+    }
+
+    async fn create_gate(&self, _: Request<CreateGateRequest>) -> Result<Response<Gate>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_gate(&self, _: Request<GetGateRequest>) -> Result<Response<Gate>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn delete_gate(&self, _: Request<DeleteGateRequest>) -> Result<Response<()>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn reject(&self, _: Request<RejectRequest>) -> Result<Response<Gate>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn reset_gate(&self, _: Request<ResetGateRequest>) -> Result<Response<Gate>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn reset_gates(&self, _: Request<ResetGatesRequest>) -> Result<Response<ResetGatesResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_events(&self, _: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+/// Serves the script over in-memory connections, which know no time but the test's.
+fn client_of(script: &Arc<Script>) -> Client {
+    let (connections, accepted) = tokio::sync::mpsc::unbounded_channel();
+    let service = GateServiceServer::from_arc(script.clone());
+    let incoming = UnboundedReceiverStream::new(accepted).map(Ok::<_, std::io::Error>);
+    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+    let connector = tower::service_fn(move |_| {
+        let (here, there) = tokio::io::duplex(64 * 1024);
+        let sent = connections.send(there).map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        std::future::ready(sent.map(|()| hyper_util::rt::TokioIo::new(here)))
+    });
+    let channel = Endpoint::from_static("http://scripted:1").connect_with_connector_lazy(connector);
+    Client { service: GateServiceClient::new(channel), address: "http://scripted:1".to_owned() }
+}
+
+fn answers<T: Send + 'static>(answers: Vec<Result<T, Status>>) -> Answers<T> {
+    Box::pin(tokio_stream::iter(answers))
+}
+
+fn gate(uid: &str, round: u32, status: GateStatus) -> Gate {
+    Gate { name: "a".into(), uid: uid.into(), round, status: status.into(), ..Gate::default() }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "stands beside refusals in a script")]
+fn shows(round: u32, status: GateStatus) -> Result<WaitResponse, Status> {
+    Ok(WaitResponse { message: Some(wait_response::Message::Gate(gate("u", round, status))) })
+}
+
+fn refuses<T>(code: Code, reason: &str, metadata: &[(&str, &str)]) -> Result<T, Status> {
+    let metadata: HashMap<_, _> = metadata.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+    Err(Status::with_error_details(code, reason, ErrorDetails::with_error_info(reason, "gatepost", metadata)))
+}
+
+fn request() -> WaitRequest {
+    WaitRequest { gate: "a".into(), spec: Some(Spec::default()), ..WaitRequest::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_survives_a_cut_a_drain_and_a_reset_while_away() {
+    let script = Arc::new(Script::default());
+    *script.waits.lock().unwrap() = [
+        answers(vec![Err(Status::unavailable("not yet"))]),
+        answers(vec![shows(1, GateStatus::Pending), shows(1, GateStatus::Waiting)]),
+        answers(vec![refuses(Code::Unavailable, "DRAINING", &[])]),
+        answers(vec![refuses(Code::FailedPrecondition, "ROUND_RESET", &[("next_round", "2")])]),
+        answers(vec![shows(2, GateStatus::Waiting), shows(2, GateStatus::Approved)]),
+    ]
+    .into();
+
+    let outcome = client_of(&script).wait(request()).outcome().await.unwrap();
+
+    assert_eq!(outcome, Outcome::Approved(gate("u", 2, GateStatus::Approved)));
+    let asked = script.waits_asked.lock().unwrap();
+    let asked: Vec<_> = asked.iter().map(|request| (request.round, request.spec.is_some())).collect();
+    assert_eq!(asked, [(0, true), (0, true), (1, false), (1, false), (2, false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_tells_of_disconnects_and_ends_with_the_round() {
+    let script = Arc::new(Script::default());
+    *script.waits.lock().unwrap() =
+        [answers(vec![shows(1, GateStatus::Waiting)]), answers(vec![shows(1, GateStatus::TimedOut)])].into();
+
+    let mut wait = client_of(&script).wait(request());
+    let mut told = Vec::new();
+    while let Some(update) = wait.next().await.unwrap() {
+        told.push(match update {
+            Update::Gate(gate) => gate.status().as_str_name().to_owned(),
+            Update::Disconnected { error, .. } => error.to_string(),
+        });
+    }
+    let cut = "cannot reach http://scripted:1 (the stream ended before the round did)";
+    assert_eq!(told, ["GATE_STATUS_WAITING", cut, "GATE_STATUS_TIMED_OUT"]);
+    assert!(matches!(wait.outcome().await, Err(Error::Over { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_keep_a_wait_connected_and_silence_does_not() {
+    let heartbeats = async_stream::stream! {
+        yield shows(1, GateStatus::Waiting);
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            yield Ok(WaitResponse { message: Some(wait_response::Message::Heartbeat(Heartbeat {})) });
+        }
+        std::future::pending::<()>().await;
+    };
+    let script = Arc::new(Script::default());
+    *script.waits.lock().unwrap() =
+        [Box::pin(heartbeats) as Answers<_>, answers(vec![shows(1, GateStatus::Rejected)])].into();
+
+    let begin = Instant::now();
+    let outcome = client_of(&script).wait(request()).outcome().await.unwrap();
+
+    assert!(matches!(outcome, Outcome::Rejected(_)));
+    // Ten heartbeats, the silence, a pause of 100 to 200 ms.
+    let took = begin.elapsed();
+    assert!((Duration::from_millis(260_100)..Duration::from_millis(260_300)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_was_deleted_while_away_ends_the_wait() {
+    let script = Arc::new(Script::default());
+    *script.waits.lock().unwrap() = [
+        answers(vec![shows(1, GateStatus::Waiting)]),
+        answers(vec![refuses(Code::NotFound, "GATE_NOT_FOUND", &[("gate", "a")])]),
+    ]
+    .into();
+    assert!(matches!(client_of(&script).wait(request()).outcome().await, Err(Error::Deleted { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_resumes_after_what_it_saw() {
+    let event = |revision| crate::proto::Event { revision, r#type: EventType::Voted.into(), ..Default::default() };
+    let created = |revision| Some(WatchCreated { revision, store_id: "s".into() });
+    let first = WatchResponse { created: created(4), ..WatchResponse::default() };
+    let events = WatchResponse { events: vec![event(5), event(6)], ..WatchResponse::default() };
+    let bookmark = WatchResponse { progress: Some(WatchProgress { revision: 9 }), ..WatchResponse::default() };
+    let second = WatchResponse { created: created(9), events: vec![event(10)], ..WatchResponse::default() };
+    let other_store = WatchCreated { revision: 0, store_id: "t".into() };
+    let third = WatchResponse { created: Some(other_store), ..WatchResponse::default() };
+    let script = Arc::new(Script::default());
+    *script.watches.lock().unwrap() = [
+        answers(vec![Ok(first), Ok(events), Ok(bookmark)]),
+        answers(vec![Ok(second), refuses(Code::ResourceExhausted, "WATCHER_TOO_SLOW", &[])]),
+        answers(vec![Ok(third)]),
+    ]
+    .into();
+
+    let mut watch = client_of(&script).watch(WatchRequest::default());
+    let mut seen = Vec::new();
+    let end = loop {
+        match watch.next().await {
+            Ok(Some(Notice::Event(event))) => seen.push(event.revision),
+            Ok(Some(Notice::Progress(_) | Notice::Disconnected { .. })) => {}
+            Ok(None) => panic!("the watch ended without an error"),
+            Err(error) => break error,
+        }
+    };
+
+    assert!(matches!(end, Error::Replaced { .. }), "{end}");
+    assert_eq!(seen, [5, 6, 10]);
+    let asked = script.watches_asked.lock().unwrap();
+    assert_eq!(asked.iter().map(|request| request.start_revision).collect::<Vec<_>>(), [0, 10, 11]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_repeated_with_the_same_request_id_while_the_coordinator_is_unavailable() {
+    let script = Arc::new(Script::default());
+    *script.approvals.lock().unwrap() = [
+        refuses(Code::Unavailable, "STORE_UNAVAILABLE", &[]),
+        Err(Status::unavailable("gone")),
+        Ok(gate("u", 1, GateStatus::Approved)),
+    ]
+    .into();
+
+    let approved = client_of(&script).approve(ApproveRequest { gate: "a".into(), ..Default::default() }).await;
+
+    assert_eq!(approved.unwrap().status(), GateStatus::Approved);
+    let asked = script.approvals_asked.lock().unwrap();
+    assert!(asked.len() == 3 && asked.iter().all(|request| *request == asked[0] && !request.request_id.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_call_is_not_repeated() {
+    let script = Arc::new(Script::default());
+    let conflict = refuses(Code::FailedPrecondition, "GATE_ALREADY_RESOLVED", &[]);
+    *script.approvals.lock().unwrap() = [conflict, Ok(Gate::default())].into();
+
+    let request = ApproveRequest { gate: "a".into(), request_id: "mine".into(), ..Default::default() };
+    let error = client_of(&script).approve(request).await.unwrap_err();
+
+    assert!(error.refusal("GATE_ALREADY_RESOLVED").is_some());
+    let asked = script.approvals_asked.lock().unwrap();
+    assert_eq!(asked.iter().map(|request| request.request_id.as_str()).collect::<Vec<_>>(), ["mine"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_follows_its_pages() {
+    let script = Arc::new(Script::default());
+    let page = |token: &str| ListGatesResponse { next_page_token: token.into(), ..Default::default() };
+    *script.pages.lock().unwrap() = [page("x"), page("xx"), page("")].into();
+    let gates = client_of(&script).list(ListGatesRequest::default()).await.unwrap();
+    assert_eq!(gates.iter().map(|gate| gate.uid.as_str()).collect::<Vec<_>>(), ["", "x", "xx"]);
+}

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Sets up what the tests need and runs them all: formatting, lints, the Rust tests, and the tests against real clients.
+# Needs Rust, and root or sudo on Debian for the packages that are missing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+step() { printf '\n== %s\n' "$*"; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+step "set-up"
+command -v cargo >/dev/null || { echo "test.sh: install Rust 1.88 or later first: https://rustup.rs" >&2; exit 1; }
+missing=()
+command -v cc >/dev/null || missing+=(build-essential)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+if [ "${#missing[@]}" -gt 0 ]; then
+  as_root apt-get update -q
+  as_root apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+for component in rustfmt clippy; do
+  cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component"
+done
+venv=target/venv
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/real/requirements.txt
+
+step "formatting"
+cargo fmt --check
+
+step "lints"
+cargo clippy --all-targets -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+step "Rust tests"
+cargo test
+
+step "real grpcurl"
+PATH="$PWD/$venv/bin:$PATH" tests/real/grpcurl.sh
+
+step "all passed"

@@ -1,0 +1,156 @@
+//! The real program: a coordinator as a process, and commands run against it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// A coordinator process, ended when dropped.
+pub struct Coordinator {
+    process: Ending,
+    address: String,
+    data: PathBuf,
+    /// Kept for as long as the data is needed.
+    home: Option<TempDir>,
+}
+
+impl Coordinator {
+    /// Starts one on a free port, with data of its own.
+    pub fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut started = Self::start_at("127.0.0.1:0", &home.path().join("data"));
+        started.home = Some(home);
+        started
+    }
+
+    fn start_at(listen: &str, data: &Path) -> Self {
+        let (process, address) = spawn(listen, data);
+        Self { process, address, data: data.to_owned(), home: None }
+    }
+
+    /// Kills it with SIGKILL, and lets `meanwhile` happen before it is started again on the same port and data.
+    pub fn crash(&mut self, meanwhile: impl FnOnce()) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
+        meanwhile();
+        (self.process, self.address) = spawn(&self.address, &self.data);
+    }
+
+    /// Ends it with SIGTERM and returns what it ended with.
+    pub fn stop(mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.process.0), Signal::TERM).unwrap();
+        self.process.0.wait().unwrap().code()
+    }
+
+    /// The directory of its data.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Its address, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A command that talks to it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = gatepost(arguments);
+        command.env("GATEPOST_SERVER", &self.address);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+
+    /// Starts `gatepost wait` and returns once it waits.
+    pub fn wait(&self, arguments: &[&str]) -> Waiting {
+        let mut command = self.command(&[&["wait"], arguments].concat());
+        let mut process = Ending(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let mut told = BufReader::new(process.0.stderr.take().unwrap());
+        let mut line = String::new();
+        told.read_line(&mut line).unwrap();
+        assert!(line.contains("waiting"), "it does not wait: {line:?}");
+        Waiting { process, told }
+    }
+}
+
+/// Starts a coordinator and reads where it listens, which it says once it serves.
+fn spawn(listen: &str, data: &Path) -> (Ending, String) {
+    let mut process = Ending(serve(listen, data).stdout(Stdio::piped()).spawn().unwrap());
+    let mut said = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let address = said.split("http://").nth(1).and_then(|rest| rest.split(',').next());
+    let address = address.unwrap_or_else(|| panic!("it does not say where it listens: {said:?}")).to_owned();
+    (process, address)
+}
+
+/// A process that ends with the test, however that ends.
+pub struct Ending(pub Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// A worker that waits.
+pub struct Waiting {
+    process: Ending,
+    told: BufReader<ChildStderr>,
+}
+
+impl Waiting {
+    /// Reads what it tells until a line has `text`.
+    pub fn until_told(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(self.told.read_line(&mut line).unwrap(), 0, "it ended without telling {text:?}");
+        }
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ran {
+        let (mut out, mut err) = (String::new(), String::new());
+        self.told.read_to_string(&mut err).unwrap();
+        self.process.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        Ran { code: self.process.0.wait().unwrap().code(), out, err }
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// A coordinator to be started.
+pub fn serve(listen: &str, data: &Path) -> Command {
+    let mut command = gatepost(&["serve", "--listen", listen, "--data-dir"]);
+    command.arg(data);
+    command
+}
+
+/// A command without anything of this process's environment that would change what it does.
+pub fn gatepost(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    command.args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GATEPOST_")) {
+        command.env_remove(name);
+    }
+    command
+}
