@@ -10,7 +10,8 @@ use gatepost::config::{Config, ServeArgs};
 use gatepost::proto::gate_service_client::GateServiceClient;
 use gatepost::proto::wait_response::Message;
 use gatepost::proto::*;
-use gatepost::server;
+use gatepost::server::{self, Server};
+use gatepost::store;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -50,13 +51,11 @@ impl Coordinator {
             ["gatepost", "--listen", "127.0.0.1:0", "--cache-mib", "8", "--drain-seconds", &drain, "--data-dir"];
         let flags = flags.iter().map(AsRef::as_ref).chain([data_dir.path().as_os_str()]);
         let config = Config::try_from(Serve::parse_from(flags).args).unwrap();
+        let server = within(open(&config)).await;
         let listener = TcpListener::bind(config.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(async move {
-            let shutdown = async move { stopped.await.unwrap_or_default() };
-            server::run(listener, &config, shutdown).await
-        });
+        let running = tokio::spawn(server.serve(listener, async { stopped.await.unwrap_or_default() }));
         Self { address, data_dir, stop, running }
     }
 
@@ -78,6 +77,17 @@ impl Coordinator {
     /// Stops the coordinator and starts another one on the same directory.
     pub async fn restart(self) -> Self {
         Self::start_in(self.begin_stop().stopped().await).await
+    }
+}
+
+/// Opens a store that may just have been closed: a read that was cut off holds it until it ends.
+async fn open(config: &Config) -> Server {
+    let mut look = tokio::time::interval(Duration::from_millis(2));
+    loop {
+        match Server::open(config).await {
+            Err(server::Error::Store(store::Error::Locked { .. })) => look.tick().await,
+            opened => return opened.unwrap(),
+        };
     }
 }
 
