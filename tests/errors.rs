@@ -197,6 +197,44 @@ async fn an_argument_that_can_never_be_right_is_named() {
 }
 
 #[tokio::test]
+async fn inputs_that_a_client_could_not_read_back_are_refused() {
+    let coordinator = Coordinator::start().await;
+    let mut gates = coordinator.gates();
+    ok(gates.create_gate(create("a"))).await;
+    let value = |kind| prost_types::Value { kind: Some(kind) };
+    let nested = |levels| {
+        let inner = value(Kind::BoolValue(true));
+        (1..levels).fold(inner, |inner, _| value(Kind::ListValue(prost_types::ListValue { values: vec![inner] })))
+    };
+    let approval = |value| {
+        let inputs = Some(Struct { fields: [("x".to_owned(), value)].into() });
+        ApproveRequest { inputs, ..approve("a") }
+    };
+    for unreadable in [
+        nested(25),
+        prost_types::Value { kind: None },
+        value(Kind::NumberValue(f64::NAN)),
+        value(Kind::NumberValue(f64::INFINITY)),
+    ] {
+        check_field(&refused(gates.approve(approval(unreadable))).await, "INVALID_ARGUMENT", "inputs");
+    }
+    ok(gates.approve(approval(nested(24)))).await;
+    assert_eq!(ok(gates.list_gates(list(""))).await.gates.len(), 1);
+}
+
+#[tokio::test]
+async fn the_largest_revision_is_the_end_of_every_history() {
+    let coordinator = Coordinator::start().await;
+    let mut gates = coordinator.gates();
+    ok(gates.create_gate(create("a"))).await;
+    let page_token = u64::MAX.to_string();
+    for request in [history(""), history("a")] {
+        let page = ok(gates.list_events(ListEventsRequest { page_token: page_token.clone(), ..request })).await;
+        assert_eq!((page.events.len(), page.next_page_token.as_str()), (0, ""));
+    }
+}
+
+#[tokio::test]
 async fn a_spec_out_of_bounds_creates_nothing() {
     let coordinator = Coordinator::start().await;
     let mut gates = coordinator.gates();
@@ -286,7 +324,7 @@ async fn a_bad_name_is_refused_everywhere_and_leaves_the_store_as_it_was() {
         for status in refusals {
             check_field(&status, "INVALID_NAME", "gate");
         }
-        // A `/` at the end of a prefix is welcome, and an empty one stands for all gates where that does no harm.
+        // A single `/` at the end of a prefix is welcome, and an empty one stands for all gates where that does no harm.
         if !["", "a/"].contains(&name) {
             for status in [
                 refused(gates.list_gates(list(name))).await,

@@ -50,9 +50,9 @@ async fn approve_with_reflection(package: &str) {
     let channel = coordinator.channel();
     let mut reflection = Reflection::new(channel.clone(), package);
     let services = reflection.services().await;
-    let itself = format!("{package}.ServerReflection");
-    for service in [SERVICE, "grpc.health.v1.Health", &itself] {
-        assert!(services.iter().any(|listed| listed == service), "{service} is not in {services:?}");
+    let itself = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+    for service in [SERVICE, "grpc.health.v1.Health"].iter().chain(&itself) {
+        assert!(services.iter().any(|listed| listed == *service), "{service} is not in {services:?}");
     }
     for service in &services {
         let pool = reflection.describe(service).await;

@@ -64,12 +64,20 @@ async fn a_stop_ends_open_streams_as_draining_and_takes_less_than_the_drain_time
 async fn a_stop_is_told_to_those_who_watch_the_health() {
     let coordinator = Coordinator::start().await;
     let mut health = HealthClient::new(coordinator.channel());
-    let mut watch = ok(health.watch(health_of(SERVICE))).await;
-    assert_eq!(next(&mut watch).await.status(), ServingStatus::Serving);
+    let mut watches = Vec::new();
+    for service in ["", SERVICE] {
+        let mut watch = ok(health.watch(health_of(service))).await;
+        assert_eq!(next(&mut watch).await.status(), ServingStatus::Serving);
+        watches.push(watch);
+    }
+    let began = Instant::now();
     let stopping = coordinator.begin_stop();
-    assert_eq!(next(&mut watch).await.status(), ServingStatus::NotServing);
-    drop(watch);
+    for watch in &mut watches {
+        assert_eq!(next(watch).await.status(), ServingStatus::NotServing);
+        ended(watch).await.unwrap();
+    }
     stopping.stopped().await;
+    assert!(began.elapsed() < DRAIN);
 }
 
 #[tokio::test]
