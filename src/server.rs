@@ -1,6 +1,5 @@
 //! Puts the server together: the store, the coordinator and the API on one listener.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,9 +47,6 @@ pub enum Error {
     /// The store's opening was cut short.
     #[error("the store was not opened: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
-    /// The listener cannot be used.
-    #[error("the listener cannot be used: {0}")]
-    Listener(#[from] io::Error),
 }
 
 /// A coordinator whose store is open, ready to serve.
