@@ -23,8 +23,9 @@
 use std::time::Duration;
 
 use backon::Retryable;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
 use crate::proto::gate_service_client::GateServiceClient;
 use crate::proto::{
@@ -47,6 +48,8 @@ mod watch;
 
 /// How long to try to reach an address: three lost packets of a handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one attempt of a call may take: far longer than a busy disk needs, and no longer than a person waits.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often to ask a silent connection for a sign of life, as often as the coordinator sends its own.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long that sign may take.
@@ -54,15 +57,32 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer to read: a page of 100 gates or events, each below 100 KiB, with room to spare.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A connection to a coordinator, made when it is first used and made again when it breaks. Clones share it.
+/// A way to a coordinator: connections are made when they are first used and made again when they break. Clones share
+/// them.
 ///
-/// Calls are tried again for about two seconds while the coordinator cannot be reached or says that it is unavailable.
+/// Waits and watches have a connection of their own, so that calls never queue behind them. A coordinator takes 1,024
+/// streams on one connection, and those beyond that wait for one of them to end: a program with more than 1,000 waits
+/// and watches makes more clients, with [`new`](Self::new).
+///
+/// An attempt of a call may take ten seconds. Calls are tried again for about two seconds while the coordinator cannot be
+/// reached or says that it is unavailable.
 /// That is safe for calls that change something because each carries a `request_id`, a random one where the caller
 /// gave none; [`delete`](Self::delete) has none, and is tried once.
 #[derive(Clone, Debug)]
 pub struct Client {
-    service: GateServiceClient<Channel>,
+    calls: GateServiceClient<Channel>,
+    streams: GateServiceClient<Channel>,
     address: String,
+}
+
+/// What [`Client::list`] found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// The gates, in the order of their names.
+    pub gates: Vec<Gate>,
+    /// Every change up to and including this revision is in the list, some later ones may be: a watch that starts with
+    /// the next revision misses none.
+    pub revision: u64,
 }
 
 impl Client {
@@ -76,14 +96,17 @@ impl Client {
     pub fn new(address: &str) -> Result<Self, Error> {
         let uri = address::parse(address)?;
         let address = uri.to_string().trim_end_matches('/').to_owned();
-        let channel = Endpoint::from(uri)
+        let endpoint = Endpoint::from(uri)
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .connect_lazy();
-        let service = GateServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Self { service, address })
+            .keep_alive_while_idle(true);
+        Ok(Self::over(endpoint.connect_lazy(), endpoint.connect_lazy(), address))
+    }
+
+    fn over(calls: Channel, streams: Channel, address: String) -> Self {
+        let service = |channel| GateServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Self { calls: service(calls), streams: service(streams), address }
     }
 
     /// Returns the coordinator's address.
@@ -95,22 +118,25 @@ impl Client {
     /// Creates a gate; succeeds if it exists with an equal spec.
     pub async fn create(&self, mut request: CreateGateRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(async |mut service| service.create_gate(request.clone()).await).await
+        self.call(&request, async |mut service, request| service.create_gate(request).await).await
     }
 
     /// Reads a gate, or how one of its past rounds ended.
     pub async fn get(&self, request: GetGateRequest) -> Result<Gate, Error> {
-        self.call(async |mut service| service.get_gate(request.clone()).await).await
+        self.call(&request, async |mut service, request| service.get_gate(request).await).await
     }
 
     /// Lists gates, from the request's page to the last.
-    pub async fn list(&self, mut request: ListGatesRequest) -> Result<Vec<Gate>, Error> {
+    pub async fn list(&self, mut request: ListGatesRequest) -> Result<Listing, Error> {
         let mut gates = Vec::new();
+        let mut revision = None;
         loop {
-            let page = self.call(async |mut service| service.list_gates(request.clone()).await).await?;
+            let page = self.call(&request, async |mut service, request| service.list_gates(request).await).await?;
             gates.extend(page.gates);
+            // Later pages are of later revisions, whose changes the first page may lack.
+            let revision = *revision.get_or_insert(page.revision);
             if page.next_page_token.is_empty() {
-                return Ok(gates);
+                return Ok(Listing { gates, revision });
             }
             request.page_token = page.next_page_token;
         }
@@ -118,32 +144,31 @@ impl Client {
 
     /// Deletes a gate; waits on it end as rejected if it was undecided.
     pub async fn delete(&self, request: DeleteGateRequest) -> Result<(), Error> {
-        let answer = self.service.clone().delete_gate(request).await;
-        answer.map(Response::into_inner).map_err(|status| Error::from_status(&self.address, status))
+        self.attempt(&request, &async |mut service, request| service.delete_gate(request).await).await
     }
 
     /// Approves a gate's current round.
     pub async fn approve(&self, mut request: ApproveRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(async |mut service| service.approve(request.clone()).await).await
+        self.call(&request, async |mut service, request| service.approve(request).await).await
     }
 
     /// Rejects a gate's current round.
     pub async fn reject(&self, mut request: RejectRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(async |mut service| service.reject(request.clone()).await).await
+        self.call(&request, async |mut service, request| service.reject(request).await).await
     }
 
     /// Begins a new round of a gate.
     pub async fn reset(&self, mut request: ResetGateRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(async |mut service| service.reset_gate(request.clone()).await).await
+        self.call(&request, async |mut service, request| service.reset_gate(request).await).await
     }
 
     /// Begins a new round of every gate below a prefix.
     pub async fn reset_group(&self, mut request: ResetGatesRequest) -> Result<Vec<Gate>, Error> {
         identify(&mut request.request_id);
-        let answer = self.call(async |mut service| service.reset_gates(request.clone()).await).await?;
+        let answer = self.call(&request, async |mut service, request| service.reset_gates(request).await).await?;
         Ok(answer.gates)
     }
 
@@ -151,7 +176,7 @@ impl Client {
     pub async fn history(&self, mut request: ListEventsRequest) -> Result<Vec<Event>, Error> {
         let mut events = Vec::new();
         loop {
-            let page = self.call(async |mut service| service.list_events(request.clone()).await).await?;
+            let page = self.call(&request, async |mut service, request| service.list_events(request).await).await?;
             events.extend(page.events);
             if page.next_page_token.is_empty() {
                 return Ok(events);
@@ -172,15 +197,27 @@ impl Client {
         Watch::new(self.clone(), request)
     }
 
-    async fn call<T>(
+    async fn call<R: Clone, T>(
         &self,
-        call: impl AsyncFn(GateServiceClient<Channel>) -> Result<Response<T>, Status>,
+        request: &R,
+        call: impl AsyncFn(GateServiceClient<Channel>, Request<R>) -> Result<Response<T>, Status>,
     ) -> Result<T, Error> {
-        let attempt = async || match call(self.service.clone()).await {
-            Ok(answer) => Ok(answer.into_inner()),
-            Err(status) => Err(Error::from_status(&self.address, status)),
-        };
-        attempt.retry(backoff::of_calls()).when(Error::is_transient).await
+        let begin = Instant::now();
+        let attempt = async || self.attempt(request, &call).await;
+        // One attempt may have used up the time for all.
+        let again = |error: &Error| error.is_transient() && begin.elapsed() < backoff::CALL_PAUSES_MAX;
+        attempt.retry(backoff::of_calls()).when(again).await
+    }
+
+    async fn attempt<R: Clone, T>(
+        &self,
+        request: &R,
+        call: &impl AsyncFn(GateServiceClient<Channel>, Request<R>) -> Result<Response<T>, Status>,
+    ) -> Result<T, Error> {
+        let mut request = Request::new(request.clone());
+        request.set_timeout(CALL_TIMEOUT);
+        let answer = call(self.calls.clone(), request).await;
+        answer.map(Response::into_inner).map_err(|status| Error::from_status(&self.address, status))
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) async fn get(globals: &Globals, args: GetArgs) -> Result<(), Failure>
 pub(super) async fn list(globals: &Globals, args: ListArgs) -> Result<(), Failure> {
     let statuses = StatusArg::numbers(&args.status);
     let request = ListGatesRequest { prefix: args.prefix, statuses, ..ListGatesRequest::default() };
-    let gates = globals.client()?.list(request).await?;
+    let gates = globals.client()?.list(request).await?.gates;
     match globals.output {
         Output::Json => gates.iter().try_for_each(|gate| globals.output.write(gate, |_| String::new())),
         Output::Text if gates.is_empty() => {
