@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 /// The flags of `gatepost serve`, as written.
 #[derive(Args, Clone, Debug)]
@@ -28,7 +29,7 @@ pub struct ServeArgs {
     pub drain_seconds: u64,
 
     /// Listen on an address that other machines reach, without any protection
-    #[arg(long, env = "GATEPOST_INSECURE")]
+    #[arg(long, env = "GATEPOST_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::failure::{Failure, chain};
-use super::{Globals, SERVER_DEFAULT, exit, output, sentence, serve, text, wait};
+use super::{SERVER_DEFAULT, ServerArgs, exit, output, sentence, serve, text, wait};
 use crate::client::{Client, Outcome};
 use crate::config::Config;
 use crate::proto::{self, Gate, GateStatus, Spec, WaitRequest};
@@ -40,6 +40,9 @@ pub(super) struct DemoArgs {
     /// Create the gates approved, so that nobody is asked
     #[arg(long)]
     auto_approve: bool,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// A step of the pipeline.
@@ -52,9 +55,9 @@ enum Step {
 }
 
 /// Runs the pipeline on the coordinator that is named, or else on a temporary one.
-pub(super) async fn run(globals: &Globals, args: DemoArgs) -> Result<u8, Failure> {
-    if globals.server.is_some() {
-        return pipeline(&globals.client()?, &args).await;
+pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
+    if args.server.server.is_some() {
+        return pipeline(&args.server.client()?, &args).await;
     }
 
     serve::log_to_stderr("warn");
@@ -83,7 +86,10 @@ pub(super) async fn run(globals: &Globals, args: DemoArgs) -> Result<u8, Failure
     };
     drop(stop);
     coordinator.await.map_err(|error| failed(&error))?;
-    result
+    result.map_err(|failure| match failure {
+        Failure::Interrupted(_) => Failure::Interrupted("the temporary coordinator is gone, and its gates".to_owned()),
+        other => other,
+    })
 }
 
 /// Runs the steps, skips what lies downstream of a gate that is not approved, and tells how each ended.

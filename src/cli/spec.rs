@@ -55,6 +55,9 @@ impl SpecArgs {
         if self == Self::default() {
             return Ok(None);
         }
+        if let Some(key) = text::repeated(self.labels.iter().map(|(key, _)| key)) {
+            return Err(Failure::Usage(format!("--label {key} is given twice: a label has one value")));
+        }
         let timeout = self.timeout.map(proto::Duration::try_from).transpose();
         let subject = Subject { uri: self.subject_uri, digest: self.subject_digest };
         Ok(Some(Spec {
@@ -113,6 +116,13 @@ mod tests {
         let spec = spec(&["--label", "team=web", "--label", "empty=", "--link", "diff=https://x/?a=b"]).unwrap();
         assert_eq!((&*spec.labels["team"], &*spec.labels["empty"]), ("web", ""));
         assert_eq!((&*spec.links[0].title, &*spec.links[0].url), ("diff", "https://x/?a=b"));
+    }
+
+    #[test]
+    fn a_label_with_two_values_is_refused() {
+        let Command { spec } = Command::parse_from(["x", "--label", "a=1", "--label", "b=1", "--label", "a=2"]);
+        let Err(Failure::Usage(told)) = spec.spec() else { panic!("it was taken") };
+        assert_eq!(told, "--label a is given twice: a label has one value");
     }
 
     #[test]

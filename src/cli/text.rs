@@ -1,5 +1,6 @@
 //! Text from elsewhere made safe to show, and times and durations as people read and write them.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, SpanRound, Unit};
@@ -26,6 +27,12 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("it has to be longer than nothing".to_owned()),
     }
+}
+
+/// Returns the first of some keys that was there before.
+pub(super) fn repeated<'a>(keys: impl IntoIterator<Item = &'a String>) -> Option<&'a str> {
+    let mut seen = HashSet::new();
+    keys.into_iter().find(|key| !seen.insert(key.as_str())).map(String::as_str)
 }
 
 /// Says how long: `5m`, `1h 30m`.

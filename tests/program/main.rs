@@ -5,4 +5,6 @@ mod crash;
 mod demo;
 mod process;
 mod readme;
+mod serve;
 mod tour;
+mod usage;
