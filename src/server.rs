@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
 use tonic::transport;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
 use tonic_reflection::server::Builder as Reflection;
 
@@ -78,7 +80,7 @@ impl Server {
     /// If the store fails: the process should end with an error then.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let Self { coordinator, drain } = self;
-        let (health, health_service) = tonic_health::server::health_reporter();
+        let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
         let gates =
             GateServiceServer::new(Service::new(coordinator.clone())).max_decoding_message_size(REQUEST_BYTES_MAX);
@@ -86,6 +88,8 @@ impl Server {
             Reflection::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(HEALTH_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
                 // So that generic clients can show the details of errors.
                 .register_encoded_file_descriptor_set(ERROR_DESCRIPTOR_SET)
         };
@@ -109,7 +113,11 @@ impl Server {
         }
 
         tracing::info!("stopping: open calls have {:?} to end", drain);
-        health.set_not_serving::<GateServiceServer<Service>>().await;
+        for service in ["", GateServiceServer::<Service>::NAME] {
+            health.set_service_status(service, ServingStatus::NotServing).await;
+            // Ends the streams that watch it, which would hold up the stop: they are told the above first.
+            health.clear_service_status(service).await;
+        }
         coordinator.drain();
         stop.cancel();
         if let Ok(served) = tokio::time::timeout(drain, serving).await {

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use prost::{Message, Name};
-use prost_types::{Struct, Timestamp};
+use prost_types::value::Kind;
+use prost_types::{Struct, Timestamp, Value};
 use sha2::{Digest, Sha256};
 
 use crate::coordinator::{Call, RequestId, View, Waiter};
@@ -17,6 +18,9 @@ use crate::proto;
 const REQUEST_ID_MAX: usize = 128;
 /// Longest text about a waiter in bytes: a host name, a job's id.
 const WAITER_TEXT_MAX: usize = 255;
+/// Deepest nesting of inputs: clients read about a hundred levels of messages, a level of inputs takes three of them in
+/// places, and an answer adds its own.
+const INPUTS_DEPTH_MAX: usize = 24;
 /// Entries of a page, unless the request says how many.
 const PAGE_SIZE: usize = 100;
 /// Most entries of a page.
@@ -75,6 +79,9 @@ pub fn approval(request: &proto::ApproveRequest, voter: Principal) -> Result<Bal
         let problem = format!("has {} bytes encoded; at most {} are allowed", inputs.len(), limits::INPUTS_MAX);
         return Err(Invalid::new(InvalidKind::Argument, "inputs", problem));
     }
+    if let Some(problem) = request.inputs.as_ref().and_then(|inputs| json_problem(inputs.fields.values(), 1)) {
+        return Err(Invalid::new(InvalidKind::Argument, "inputs", problem));
+    }
     Ok(Ballot {
         voter,
         on_behalf_of: text("on_behalf_of", &request.on_behalf_of, limits::ON_BEHALF_OF_MAX)?,
@@ -83,6 +90,22 @@ pub fn approval(request: &proto::ApproveRequest, voter: Principal) -> Result<Bal
         round: Round::new(request.round),
         etag: etag(&request.etag),
         subject_digest: some(&request.subject_digest),
+    })
+}
+
+/// Says why values are not JSON that every client can read back, inside the deepest answer.
+fn json_problem<'a>(values: impl IntoIterator<Item = &'a Value>, depth: usize) -> Option<String> {
+    if depth > INPUTS_DEPTH_MAX {
+        return Some(format!("is nested deeper than {INPUTS_DEPTH_MAX} levels"));
+    }
+    values.into_iter().find_map(|value| match &value.kind {
+        None => Some("has a value without a kind: use null".to_owned()),
+        Some(Kind::NumberValue(number)) if !number.is_finite() => {
+            Some(format!("has {number}, which is no JSON number"))
+        }
+        Some(Kind::NullValue(_) | Kind::NumberValue(_) | Kind::StringValue(_) | Kind::BoolValue(_)) => None,
+        Some(Kind::StructValue(inner)) => json_problem(inner.fields.values(), depth + 1),
+        Some(Kind::ListValue(inner)) => json_problem(&inner.values, depth + 1),
     })
 }
 
@@ -177,7 +200,8 @@ pub fn gate(gate: &Gate) -> proto::Gate {
         wait_time: gate.wait_time.map(Timestamp::from),
         deadline: gate.deadline.map(Timestamp::from),
         revision: gate.revision.0,
-        etag: gate.etag().0,
+        // What would be, but is not, has no state to name.
+        etag: if gate.revision == Revision::ZERO { String::new() } else { gate.etag().0 },
     }
 }
 

@@ -136,8 +136,12 @@ impl GateService for Service {
     async fn reset_gates(&self, request: Request<ResetGatesRequest>) -> Result<Response<ResetGatesResponse>, Status> {
         let request = request.into_inner();
         let call = convert::call(&request.request_id, &request)?;
-        // A forgotten prefix must not reset every gate there is, so here it has to name a group.
-        let group = Prefix::from(GateName::parse("prefix", request.prefix.trim_end_matches('/'))?);
+        let group = prefix(&request.prefix)?;
+        // A forgotten prefix must not reset every gate there is.
+        if group.root().is_none() {
+            let problem = "is empty: name the group to reset";
+            return Err(Invalid::new(InvalidKind::Name, "prefix", problem).into());
+        }
         let gates = self.coordinator.reset_group(&call, &group).await?;
         Ok(Response::new(ResetGatesResponse { gates: gates.iter().map(convert::gate).collect() }))
     }

@@ -1,6 +1,6 @@
 //! The one table from errors to gRPC statuses.
 //!
-//! Every status carries one `google.rpc.ErrorInfo`, whose metadata has each value that the message mentions.
+//! Every status carries one `google.rpc.ErrorInfo`, whose metadata has the values that a program needs to go on.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -22,7 +22,7 @@ impl From<Invalid> for Status {
             InvalidKind::Spec => "INVALID_SPEC",
             InvalidKind::Argument => "INVALID_ARGUMENT",
         };
-        bad_request(reason, invalid.field, &invalid.problem, &invalid.to_string())
+        bad_request(reason, invalid.field, &invalid.problem, &invalid.to_string(), [])
     }
 }
 
@@ -45,7 +45,9 @@ impl From<Error> for Status {
                 let metadata = [("gate", gate.to_string())].into_iter().chain(numbers);
                 status(Code::FailedPrecondition, "ROUND_RESET", &message, metadata)
             }
-            Error::RequestIdReused { .. } => bad_request("REQUEST_ID_REUSED", "request_id", &message, &message),
+            Error::RequestIdReused { id } => {
+                bad_request("REQUEST_ID_REUSED", "request_id", &message, &message, [("request_id", id)])
+            }
             Error::LimitExceeded { what, limit } => {
                 let metadata = [("limit", limit.to_string()), ("what", what.to_owned())];
                 status(Code::ResourceExhausted, "LIMIT_EXCEEDED", &message, metadata)
@@ -139,8 +141,14 @@ fn status(
     Status::with_error_details(code, message, info(reason, metadata))
 }
 
-fn bad_request(reason: &str, field: &str, problem: &str, message: &str) -> Status {
-    let mut details = info(reason, [("field", field.to_owned())]);
+fn bad_request<const N: usize>(
+    reason: &str,
+    field: &str,
+    problem: &str,
+    message: &str,
+    metadata: [(&'static str, String); N],
+) -> Status {
+    let mut details = info(reason, [("field", field.to_owned())].into_iter().chain(metadata));
     details.add_bad_request_violation(field, problem);
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
