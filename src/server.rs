@@ -16,7 +16,7 @@ use tonic_reflection::server::Builder as Reflection;
 use tonic_types::pb::FILE_DESCRIPTOR_SET as ERROR_DESCRIPTOR_SET;
 
 use crate::config::Config;
-use crate::coordinator::{Clock, Coordinator};
+use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::grpc::Service;
 use crate::proto::DESCRIPTOR_SET;
 use crate::proto::gate_service_server::GateServiceServer;
@@ -68,7 +68,8 @@ impl Server {
     pub async fn open(config: &Config) -> Result<Self, Error> {
         let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
         let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
-        Ok(Self { coordinator: Coordinator::new(Arc::new(store), Clock::start()), drain: config.drain })
+        let retention = Retention { age: config.retention_age, events: config.retention_events };
+        Ok(Self { coordinator: Coordinator::new(Arc::new(store), Clock::start(), retention), drain: config.drain })
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.

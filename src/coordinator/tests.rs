@@ -16,7 +16,7 @@ fn start() -> Arc<Coordinator> {
 }
 
 fn start_on(store: Arc<dyn Store>) -> Arc<Coordinator> {
-    let coordinator = Coordinator::new(store, Clock::start());
+    let coordinator = Coordinator::new(store, Clock::start(), Retention::default());
     let running = coordinator.clone();
     tokio::spawn(async move { running.run().await });
     coordinator
@@ -136,11 +136,11 @@ async fn an_earlier_deadline_is_not_slept_through() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_passed_while_nobody_ran_is_met_right_after_the_start() {
     let store = Arc::new(Memory::new());
-    let before = Coordinator::new(store.clone(), Clock::start());
+    let before = Coordinator::new(store.clone(), Clock::start(), Retention::default());
     wait(&before, "a", None, Some(timeout(MINUTE))).await.next().await.unwrap();
     tokio::time::advance(10 * MINUTE).await;
 
-    let after = Coordinator::new(store, before.clock);
+    let after = Coordinator::new(store, before.clock, Retention::default());
     let mut events = std::pin::pin!(after.watch(WatchQuery {
         prefix: Prefix::parse("prefix", "").unwrap(),
         statuses: vec![Status::TimedOut],
@@ -158,7 +158,7 @@ async fn a_deadline_that_passed_while_nobody_ran_is_met_right_after_the_start() 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_approved_past_the_deadline_however_late_the_timer() {
     // Never run: no timer fires at all.
-    let gates = Coordinator::new(Arc::new(Memory::new()), Clock::start());
+    let gates = Coordinator::new(Arc::new(Memory::new()), Clock::start(), Retention::default());
     wait(&gates, "a", None, Some(timeout(MINUTE))).await.next().await.unwrap();
     tokio::time::advance(MINUTE).await;
     let Refusal::AlreadyResolved(gate) = refusal(approve(&gates, "a", "alice").await) else { panic!() };

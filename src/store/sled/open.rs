@@ -35,6 +35,8 @@ pub struct Opened {
     pub id: String,
     /// The revision of its last event.
     pub revision: Revision,
+    /// The revision up to which events may be missing.
+    pub forgotten: Revision,
 }
 
 /// Opens a store, and makes it if there is none.
@@ -59,7 +61,8 @@ pub fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, Error> {
         before_flush: std::sync::Mutex::default(),
     };
     let (id, revision) = read_meta(dir, &disk.db)?;
-    Ok(Opened { disk, id, revision })
+    let forgotten = disk.pointer(keys::FORGOTTEN)?.unwrap_or(Revision::ZERO);
+    Ok(Opened { disk, id, revision, forgotten })
 }
 
 fn lock(dir: &Path) -> Result<File, Error> {
