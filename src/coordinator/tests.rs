@@ -1,7 +1,9 @@
 //! The coordinator on the reference store, in paused time.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use super::*;
@@ -16,10 +18,16 @@ fn start() -> Arc<Coordinator> {
 }
 
 fn start_on(store: Arc<dyn Store>) -> Arc<Coordinator> {
-    let coordinator = Coordinator::new(store, Clock::start(), Retention::default());
+    let coordinator = Coordinator::new(store, clock(), Retention::default());
     let running = coordinator.clone();
     tokio::spawn(async move { running.run().await });
     coordinator
+}
+
+/// A clock that follows the paused time of a test.
+fn clock() -> Clock {
+    let begin = Instant::now();
+    Clock::new(SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE, move || begin.elapsed())
 }
 
 fn name(text: &str) -> GateName {
@@ -136,11 +144,11 @@ async fn an_earlier_deadline_is_not_slept_through() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_passed_while_nobody_ran_is_met_right_after_the_start() {
     let store = Arc::new(Memory::new());
-    let before = Coordinator::new(store.clone(), Clock::start(), Retention::default());
+    let before = Coordinator::new(store.clone(), clock(), Retention::default());
     wait(&before, "a", None, Some(timeout(MINUTE))).await.next().await.unwrap();
     tokio::time::advance(10 * MINUTE).await;
 
-    let after = Coordinator::new(store, before.clock, Retention::default());
+    let after = Coordinator::new(store, before.clock.clone(), Retention::default());
     let mut events = std::pin::pin!(after.watch(WatchQuery {
         prefix: Prefix::parse("prefix", "").unwrap(),
         statuses: vec![Status::TimedOut],
@@ -156,9 +164,28 @@ async fn a_deadline_that_passed_while_nobody_ran_is_met_right_after_the_start() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_while_the_machine_is_suspended_is_met_right_after() {
+    let (begin, suspended) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let slept = suspended.clone();
+    let elapsed = move || begin.elapsed() + Duration::from_secs(slept.load(Ordering::SeqCst));
+    let clock = Clock::new(SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE, elapsed);
+    let gates = Coordinator::new(Arc::new(Memory::new()), clock, Retention::default());
+    let running = gates.clone();
+    tokio::spawn(async move { running.run().await });
+    let mut waiting = wait(&gates, "a", None, Some(timeout(60 * MINUTE))).await;
+    waiting.next().await.unwrap();
+    let waiting = tokio::spawn(outcome(waiting));
+    tokio::time::sleep(MINUTE).await;
+    // Timers have not moved, the clock has.
+    suspended.store(3600, Ordering::SeqCst);
+    assert_eq!(waiting.await.unwrap().status, Status::TimedOut);
+    assert!(begin.elapsed() < MINUTE + Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_approved_past_the_deadline_however_late_the_timer() {
     // Never run: no timer fires at all.
-    let gates = Coordinator::new(Arc::new(Memory::new()), Clock::start(), Retention::default());
+    let gates = Coordinator::new(Arc::new(Memory::new()), clock(), Retention::default());
     wait(&gates, "a", None, Some(timeout(MINUTE))).await.next().await.unwrap();
     tokio::time::advance(MINUTE).await;
     let Refusal::AlreadyResolved(gate) = refusal(approve(&gates, "a", "alice").await) else { panic!() };

@@ -147,7 +147,7 @@ async fn a_slow_watch_that_takes_something_is_not_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_from_what_is_forgotten_is_told_where_to_start() {
     let retention = Retention { age: Some(MINUTE), events: None };
-    let gates = Coordinator::new(Arc::new(Memory::new()), Clock::start(), retention);
+    let gates = Coordinator::new(Arc::new(Memory::new()), clock(), retention);
     let running = gates.clone();
     tokio::spawn(async move { running.run().await });
     let (mut live, _) = watch(&gates, query("")).await;
