@@ -38,8 +38,13 @@ pub(super) async fn run(coordinator: &Coordinator) -> Result<Infallible, store::
     }
     loop {
         let old = coordinator.retention.old(coordinator.clock.now(), coordinator.store.revision());
-        while coordinator.store.forget(old).await? {
-            tokio::time::sleep(STEP_PAUSE).await;
+        loop {
+            match coordinator.store.forget(old).await {
+                Ok(true) => tokio::time::sleep(STEP_PAUSE).await,
+                // What is full is looked at again later.
+                Ok(false) | Err(store::Error::Full) => break,
+                Err(error) => return Err(error),
+            }
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

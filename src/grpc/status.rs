@@ -126,6 +126,7 @@ fn of_store(error: &StoreError, message: &str) -> Status {
         StoreError::Conflict | StoreError::Locked { .. } | StoreError::Open { .. } | StoreError::Failed(_) => {
             unavailable()
         }
+        StoreError::Full => status(Code::ResourceExhausted, "STORE_FULL", message, []),
         StoreError::Compacted { oldest } => {
             status(Code::OutOfRange, "REVISION_COMPACTED", message, [("oldest_revision", oldest.to_string())])
         }

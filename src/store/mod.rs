@@ -238,6 +238,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// There is too little room to write. Trying again helps once there is more; reading works all the while.
+    #[error("the disk of the store is full: make room, then try again")]
+    Full,
     /// A write could not be made durable. The store acknowledges nothing from then on, and the process has to end.
     #[error("the store has failed and accepts nothing more: {0}")]
     Failed(Arc<str>),

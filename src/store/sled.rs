@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use self::committer::{Committer, Job};
 use self::disk::{Disk, corrupt, parse_pointer};
 use self::feed::{Changes, Feed};
+use self::room::Room;
 use super::{
     Answer, Change, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Old, Request, RequestKey,
     Store, codec,
@@ -30,6 +31,7 @@ mod feed;
 mod forget;
 mod keys;
 mod open;
+mod room;
 mod watchdog;
 
 /// The most events that one call reads to find those of a group. The caller goes on from there.
@@ -47,6 +49,7 @@ pub struct Sled {
 struct Shared {
     disk: Disk,
     feed: Feed,
+    room: Room,
     flush_max: Duration,
 }
 
@@ -62,8 +65,8 @@ impl Sled {
     }
 
     fn open_with(dir: &Path, cache_bytes: u64, flush_max: Duration) -> Result<Self, Error> {
-        let open::Opened { disk, id, revision, forgotten } = open::open(dir, cache_bytes)?;
-        let shared = Arc::new(Shared { disk, feed: Feed::new(revision, forgotten), flush_max });
+        let open::Opened { disk, room, id, revision, forgotten } = open::open(dir, cache_bytes)?;
+        let shared = Arc::new(Shared { disk, feed: Feed::new(revision, forgotten), room, flush_max });
         let committer = Committer::start(&shared, revision);
         let committer = committer.map_err(|source| Error::Open { path: dir.to_owned(), source })?;
         Ok(Self { id, committer, shared })
@@ -213,9 +216,17 @@ impl Shared {
             && let Some((key, _)) = entries.next().transpose()?
         {
             let name = keys::gate_name(&key).ok_or_else(|| corrupt(&key, "it is no name"))?;
-            // The gate may have changed, or gone, since the index was read.
-            let Some(event) = self.disk.pointed_event(&keys::gate(keys::GATES, &name))? else { continue };
-            let gate = event.gate;
+            let gate = match self.disk.pointed_event(&keys::gate(keys::GATES, &name)) {
+                Ok(Some(event)) => event.gate,
+                // It has gone since the index was read.
+                Ok(None) => continue,
+                // One gate that cannot be read hides no other.
+                Err(error @ Error::Corrupt { .. }) => {
+                    tracing::error!("gate {name} is left out of a list: {error}");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if !(query.unresolved && gate.status.is_terminal()) {
                 gates.push(gate);
             }

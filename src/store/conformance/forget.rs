@@ -22,7 +22,7 @@ async fn history(store: &dyn Store) -> Vec<u64> {
     page.events.iter().map(|event| event.revision().0).collect()
 }
 
-fn is_compacted(changes: Result<Vec<Arc<Event>>, Error>, oldest: u64) -> bool {
+fn is_compacted(changes: &Result<Vec<Arc<Event>>, Error>, oldest: u64) -> bool {
     matches!(changes, Err(Error::Compacted { oldest: found }) if found == Revision(oldest))
 }
 
@@ -38,7 +38,7 @@ pub async fn a_resolved_gate_is_forgotten_with_its_past(store: Arc<dyn Store>) {
     assert_eq!(history(&*store).await, [0; 0]);
     assert_eq!(store.past_round(&last.gate, Round::FIRST).await.unwrap(), None);
     assert_eq!(store.oldest(), Revision(5));
-    assert!(is_compacted(store.changes_after(Revision(3)).await, 5));
+    assert!(is_compacted(&store.changes_after(Revision(3)).await, 5));
     // A gate of that name can be made again, and revisions go on.
     assert_eq!(make(&*store, "a").await.revision(), Revision(5));
     assert_eq!(changes_after(&*store, 4).await, [5]);
@@ -78,7 +78,7 @@ pub async fn what_is_not_old_is_kept(store: Arc<dyn Store>) {
     forget_all(&*store, Old { before: at(4), below: Revision::ZERO }).await;
     assert_eq!(history(&*store).await, [5, 6]);
     assert_eq!(changes_after(&*store, 4).await, [5, 6]);
-    assert!(is_compacted(store.changes_after(Revision(3)).await, 5));
+    assert!(is_compacted(&store.changes_after(Revision(3)).await, 5));
 }
 
 /// A request is remembered for as long as what answers it.

@@ -97,8 +97,8 @@ impl Worker {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut next = None;
         while let Some(job) = next.take().or_else(|| queue.blocking_recv()) {
-            if let Some(why) = self.shared.feed.failure() {
-                job.refuse(&why);
+            if let Some(error) = self.refusal() {
+                job.refuse(error);
                 continue;
             }
             // sled panics where it finds its own state broken.
@@ -113,6 +113,18 @@ impl Worker {
                 self.shared.fail(&panic_text(&*panic));
                 None
             });
+        }
+    }
+
+    /// Says why nothing can be written now, if so.
+    fn refusal(&self) -> Option<Error> {
+        let Shared { feed, room, .. } = &*self.shared;
+        match (feed.failure(), room.is_full()) {
+            (Some(why), _) => Some(Error::Failed(why)),
+            (None, Ok(false)) => None,
+            (None, Ok(true)) => Some(Error::Full),
+            // A directory that cannot be asked for its room cannot be written to.
+            (None, Err(error)) => Some(Error::Failed(self.shared.fail(&error.to_string()))),
         }
     }
 
@@ -197,12 +209,12 @@ impl Job {
         })
     }
 
-    fn refuse(self, why: &Arc<str>) {
-        let failed = Error::Failed(Arc::clone(why));
+    fn refuse(self, error: Error) {
         match self {
-            Self::Commit(_, _, reply) => Answer::Commit(reply, Err(failed)),
-            Self::Remember(_, _, _, reply) => Answer::Remember(reply, Err(failed)),
-            Self::Forget(_, reply) => return drop(reply.send(Err(failed))),
+            Self::Commit(_, _, reply) => Answer::Commit(reply, Err(error)),
+            Self::Remember(_, _, _, reply) => Answer::Remember(reply, Err(error)),
+            // Who asked may have gone.
+            Self::Forget(_, reply) => return drop(reply.send(Err(error))),
         }
         .send();
     }

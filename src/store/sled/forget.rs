@@ -26,15 +26,25 @@ impl<'a> Forgetting<'a> {
     /// Looks at the next events after `forgotten`.
     pub fn of(disk: &'a Disk, forgotten: Revision, last: Revision, old: Old) -> Result<Self, Error> {
         let mut this = Self { disk, writes: sled::Batch::default(), until: forgotten, more: false };
+        let mut looked_at = 0;
         for event in disk.events(forgotten, last).take(EVENTS_MAX) {
-            let event = event?;
-            this.more = old.holds(&event);
-            if !this.more {
+            let event = match event {
+                Ok(event) => event,
+                // It stays, and holds up nothing.
+                Err(error @ Error::Corrupt { .. }) => {
+                    tracing::error!("an event is never forgotten: {error}");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if !old.holds(&event) {
                 break;
             }
             this.look_at(&event)?;
             this.until = event.revision();
+            looked_at += 1;
         }
+        this.more = looked_at == EVENTS_MAX;
         this.writes.insert(keys::FORGOTTEN, &this.until.0.to_be_bytes());
         Ok(this)
     }
