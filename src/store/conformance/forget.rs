@@ -23,7 +23,7 @@ async fn history(store: &dyn Store) -> Vec<u64> {
 }
 
 fn is_compacted(changes: &Result<Vec<Arc<Event>>, Error>, oldest: u64) -> bool {
-    matches!(changes, Err(Error::Compacted { oldest: found }) if found == Revision(oldest))
+    matches!(changes, Err(Error::Compacted { oldest: found }) if *found == Revision(oldest))
 }
 
 /// A resolved gate is forgotten whole.
