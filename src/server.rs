@@ -1,7 +1,7 @@
 //! Puts the server together: the store, the coordinator and the API on one listener.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,11 +15,11 @@ use tonic_reflection::server::Builder as Reflection;
 use tonic_types::pb::FILE_DESCRIPTOR_SET as ERROR_DESCRIPTOR_SET;
 
 use crate::config::Config;
-use crate::coordinator::{Clock, Coordinator};
+use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::grpc::Service;
 use crate::proto::DESCRIPTOR_SET;
 use crate::proto::gate_service_server::GateServiceServer;
-use crate::store::{self, sled::Sled};
+use crate::store::{self, Store, sled::Sled};
 
 /// Largest request: twice the largest spec and inputs together. A larger one is refused before it is read.
 const REQUEST_BYTES_MAX: usize = 128 * 1024;
@@ -64,7 +64,10 @@ impl Server {
     pub async fn open(config: &Config) -> Result<Self, Error> {
         let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
         let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
-        Ok(Self { coordinator: Coordinator::new(Arc::new(store), Clock::start()), drain: config.drain })
+        let last = store.event(store.revision()).await?;
+        let clock = Clock::start(last.map_or(SystemTime::UNIX_EPOCH, |event| event.time));
+        let retention = Retention { age: config.retention_age, events: config.retention_events };
+        Ok(Self { coordinator: Coordinator::new(Arc::new(store), clock, retention), drain: config.drain })
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.

@@ -9,6 +9,7 @@ mod deadlines;
 mod error;
 mod fence;
 mod read;
+mod retention;
 mod wait;
 mod waiters;
 mod watch;
@@ -27,6 +28,7 @@ use crate::store::{self, Fingerprint, ListQuery, Store};
 pub use clock::Clock;
 pub use error::Error;
 pub use read::{GatePage, GateQuery, History, View};
+pub use retention::Retention;
 pub use store::{Error as StoreError, HistoryPage};
 pub use wait::Wait;
 pub use waiters::Waiter;
@@ -41,6 +43,7 @@ pub struct Coordinator {
     clock: Clock,
     /// Where the feed is followed from: whoever waited or watched before [`Coordinator::run`] misses nothing.
     start: Revision,
+    retention: Retention,
     waiters: Arc<waiters::Waiters>,
     /// Told when a deadline may have become the earliest.
     deadline_set: Notify,
@@ -68,24 +71,25 @@ pub struct RequestId {
 impl Coordinator {
     /// Makes a coordinator of a store. It serves calls at once; [`Self::run`] makes waits wake and deadlines fire.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Arc<Self> {
+    pub fn new(store: Arc<dyn Store>, clock: Clock, retention: Retention) -> Arc<Self> {
         Arc::new(Self {
             start: store.revision(),
             store,
             clock,
+            retention,
             waiters: Arc::default(),
             deadline_set: Notify::new(),
             draining: CancellationToken::new(),
         })
     }
 
-    /// Follows the store's feed and the deadlines, until the store fails.
+    /// Follows the store's feed and the deadlines, and forgets what is old, until the store fails.
     ///
     /// # Errors
     ///
     /// The store's: the process has to end, since nothing more would be acknowledged or shown.
     pub async fn run(self: &Arc<Self>) -> Result<Infallible, store::Error> {
-        let (never, _) = tokio::try_join!(self.follow_feed(), deadlines::run(self))?;
+        let (never, ..) = tokio::try_join!(self.follow_feed(), deadlines::run(self), retention::run(self))?;
         Ok(never)
     }
 

@@ -52,6 +52,10 @@ impl From<Error> for Status {
                 let metadata = [("limit", limit.to_string()), ("what", what.to_owned())];
                 status(Code::ResourceExhausted, "LIMIT_EXCEEDED", &message, metadata)
             }
+            Error::WatcherTooSlow { resume } => {
+                let metadata = [("resume_revision", resume.to_string())];
+                status(Code::ResourceExhausted, "WATCHER_TOO_SLOW", &message, metadata)
+            }
             Error::Draining => status(Code::Unavailable, "DRAINING", &message, []),
             Error::Store(error) => of_store(&error, &message),
         }
@@ -121,6 +125,10 @@ fn of_store(error: &StoreError, message: &str) -> Status {
         // The fence decides again on a conflict; should one come this far, trying again is the answer too.
         StoreError::Conflict | StoreError::Locked { .. } | StoreError::Open { .. } | StoreError::Failed(_) => {
             unavailable()
+        }
+        StoreError::Full => status(Code::ResourceExhausted, "STORE_FULL", message, []),
+        StoreError::Compacted { oldest } => {
+            status(Code::OutOfRange, "REVISION_COMPACTED", message, [("oldest_revision", oldest.to_string())])
         }
         StoreError::TooLarge { bytes_max, .. } => {
             let metadata = [("limit", bytes_max.to_string()), ("what", "bytes in one event".to_owned())];

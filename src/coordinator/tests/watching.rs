@@ -7,7 +7,10 @@ use tokio_stream::Stream;
 use super::*;
 use crate::domain::EventKind;
 
-type Items = Pin<Box<dyn Stream<Item = Result<WatchItem, Error>>>>;
+/// Longer than a watch may take nothing.
+const STALL: Duration = Duration::from_secs(30);
+
+type Items = Pin<Box<dyn Stream<Item = Result<WatchItem, Error>> + Send>>;
 
 fn query(prefix: &str) -> WatchQuery {
     let prefix = Prefix::parse("prefix", prefix).unwrap();
@@ -73,7 +76,7 @@ async fn the_initial_state_comes_first_and_nothing_twice() {
     }
     let (mut items, revision) = watch(&gates, WatchQuery { initial_state: true, ..query("") }).await;
     assert_eq!(revision, Revision(200));
-    // Between the watch's place and the reading of what exists: told as existing, not again as an event.
+    // While what exists is being told: told as existing, not again as an event.
     approve(&gates, "g199", "alice").await.unwrap();
     let mut existing = Vec::new();
     loop {
@@ -98,4 +101,72 @@ async fn a_quiet_watch_says_how_far_it_is() {
     let Some(Ok(WatchItem::Progress(revision))) = items.next().await else { panic!() };
     assert_eq!(revision, Revision(1));
     assert!(gates.now() >= begin + Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_takes_nothing_is_cut_off_with_where_to_resume() {
+    let gates = start();
+    let (mut stalled, _) = watch(&gates, query("")).await;
+    for i in 1..=500 {
+        gates.create(&call("ci"), &name(&format!("g{i}")), Spec::default()).await.unwrap();
+    }
+    tokio::time::sleep(2 * STALL).await;
+    let mut told = Vec::new();
+    let resume = loop {
+        match stalled.next().await.unwrap() {
+            Ok(WatchItem::Events(events)) => told.extend(events.iter().map(|event| event.revision().0)),
+            Err(Error::WatcherTooSlow { resume }) => break resume,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(stalled.next().await.is_none());
+    assert!(told.len() < 500, "what it holds is bounded");
+
+    let (mut resumed, _) = watch(&gates, WatchQuery { after: Some(Revision(resume.0 - 1)), ..query("") }).await;
+    let rest = events(&mut resumed, 500 - told.len()).await;
+    told.extend(rest.into_iter().map(|(revision, ..)| revision));
+    assert_eq!(told, (1..=500).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_watch_that_takes_something_is_not_cut_off() {
+    let gates = start();
+    let (mut slow, _) = watch(&gates, query("")).await;
+    for i in 1..=500 {
+        gates.create(&call("ci"), &name(&format!("g{i}")), Spec::default()).await.unwrap();
+    }
+    let mut told = 0;
+    while told < 500 {
+        tokio::time::sleep(STALL * 9 / 10).await;
+        if let WatchItem::Events(events) = slow.next().await.unwrap().unwrap() {
+            told += events.len();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_from_what_is_forgotten_is_told_where_to_start() {
+    let retention = Retention { age: Some(MINUTE), events: None };
+    let gates = Coordinator::new(Arc::new(Memory::new()), clock(), retention);
+    let running = gates.clone();
+    tokio::spawn(async move { running.run().await });
+    let (mut live, _) = watch(&gates, query("")).await;
+    let live = tokio::spawn(async move { events(&mut live, 5).await });
+    for gate in ["a", "b"] {
+        gates.create(&call("ci"), &name(gate), Spec::default()).await.unwrap();
+        approve(&gates, gate, "alice").await.unwrap();
+        tokio::time::sleep(3 * MINUTE).await;
+    }
+    let unresolved = gates.create(&call("ci"), &name("c"), Spec::default()).await.unwrap().gate;
+    tokio::time::sleep(10 * MINUTE).await;
+
+    assert!(matches!(refusal(gates.get(&name("a"), None).await), Refusal::NotFound(_)));
+    assert_eq!(gates.get(&name("c"), None).await.unwrap().gate, unresolved);
+    let (mut late, _) = watch(&gates, WatchQuery { after: Some(Revision::ZERO), ..query("") }).await;
+    let compacted = late.next().await.unwrap().unwrap_err();
+    let Error::Store(StoreError::Compacted { oldest }) = compacted else { panic!("{compacted:?}") };
+    assert_eq!(oldest, unresolved.revision.next());
+    // The watch that was there all along has missed nothing.
+    let told: Vec<_> = live.await.unwrap().into_iter().map(|(revision, ..)| revision).collect();
+    assert_eq!(told, [1, 2, 3, 4, 5]);
 }
