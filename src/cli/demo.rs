@@ -138,7 +138,7 @@ async fn block(client: &Client, args: &DemoArgs, gate: &str, title: &str) -> Res
         ..Spec::default()
     };
     let waiter = Some(wait::waiter(None, "gatepost demo".to_owned()));
-    let request = WaitRequest { gate: gate.to_owned(), round: 0, spec: Some(spec), waiter };
+    let request = WaitRequest { gate: gate.to_owned(), spec: Some(spec), waiter, ..WaitRequest::default() };
     let on_change = |gate: &Gate| match gate.status() {
         GateStatus::Waiting if gate.votes.is_empty() => output::line(&how_to_decide(gate, client.address())),
         _ => Ok(()),

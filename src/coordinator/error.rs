@@ -55,6 +55,14 @@ pub enum Error {
         /// How many there may be.
         limit: usize,
     },
+    /// The watch is to start behind what has happened: its revision is another store's, or this one has been restored.
+    #[error("revision {start} has not happened here: the last one is {last}, so it is another store's or a lost one")]
+    RevisionAhead {
+        /// The revision to start from.
+        start: Revision,
+        /// The last revision there is.
+        last: Revision,
+    },
     /// The watch has taken nothing for too long, and holds nothing any more.
     #[error("the watch took nothing for too long and was cut off: resume from revision {resume}")]
     WatcherTooSlow {

@@ -22,7 +22,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::domain::{Ballot, Command, Etag, EventKind, Gate, GateName, Prefix, Principal, Revision, Round, Spec, Uid};
+use crate::domain::{
+    Ballot, Command, Etag, EventKind, Gate, GateName, Prefix, Principal, Refusal, Revision, Spec, Uid,
+};
 use crate::store::{self, Fingerprint, ListQuery, Store};
 
 pub use clock::Clock;
@@ -30,7 +32,7 @@ pub use error::Error;
 pub use read::{GatePage, GateQuery, History, View};
 pub use retention::Retention;
 pub use store::{Error as StoreError, HistoryPage};
-pub use wait::Wait;
+pub use wait::{Wait, WaitQuery};
 pub use waiters::Waiter;
 pub use watch::{WatchItem, WatchQuery};
 
@@ -159,7 +161,15 @@ impl Coordinator {
         // a repetition after a failure half way does the rest.
         let command = Command::Reset { by: call.principal.clone() };
         let resets = group.iter().map(|gate| self.execute_part(&gate.name, &command, call));
-        let gates = futures_util::future::try_join_all(resets).await?;
+        let mut gates = Vec::with_capacity(group.len());
+        for reset in futures_util::future::join_all(resets).await {
+            match reset {
+                Ok(gate) => gates.push(gate),
+                // Deleted since the group was read: it belongs to it no longer.
+                Err(Error::Refused(Refusal::NotFound(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
         self.remember(call, gates.iter().map(|gate| gate.revision).collect()).await?;
         Ok(gates)
     }
@@ -170,20 +180,12 @@ impl Coordinator {
         self.execute(name, &command, call).await.map(drop)
     }
 
-    /// Waits on a gate: its current round, following resets, or one `round` only. With a `spec`, a missing gate is
-    /// created.
-    pub async fn wait(
-        self: &Arc<Self>,
-        call: &Call,
-        name: GateName,
-        round: Option<Round>,
-        spec: Option<Spec>,
-        waiter: Waiter,
-    ) -> Result<Wait, Error> {
-        if let Some(spec) = spec {
-            self.create(call, &name, spec).await.map_err(Error::into_spec_conflict)?;
+    /// Waits on a gate. With a spec, a missing gate is created.
+    pub async fn wait(self: &Arc<Self>, call: &Call, query: WaitQuery) -> Result<Wait, Error> {
+        if let Some(spec) = &query.spec {
+            self.create(call, &query.gate, spec.clone()).await.map_err(Error::into_spec_conflict)?;
         }
-        Ok(Wait::new(self.clone(), call.principal.clone(), name, round, waiter))
+        Ok(Wait::new(self.clone(), call.principal.clone(), query))
     }
 
     /// Hands each event to those who wait on its gate.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use super::*;
-use crate::domain::{Cause, Refusal, Status};
+use crate::domain::{Cause, Round, Status};
 use crate::store::memory::Memory;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -54,7 +54,11 @@ fn waiter(id: &str) -> Waiter {
 }
 
 async fn wait(on: &Arc<Coordinator>, gate: &str, round: Option<u32>, spec: Option<Spec>) -> Wait {
-    on.wait(&call("worker"), name(gate), round.and_then(Round::new), spec, waiter("w")).await.unwrap()
+    on.wait(&call("worker"), query(gate, round, spec)).await.unwrap()
+}
+
+fn query(gate: &str, round: Option<u32>, spec: Option<Spec>) -> WaitQuery {
+    WaitQuery { gate: name(gate), round: round.and_then(Round::new), uid: None, spec, waiter: waiter("w") }
 }
 
 /// Follows a wait to its end.
@@ -193,10 +197,22 @@ async fn a_deleted_gate_ends_its_waits_as_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_on_a_gate_that_was_made_again_leaves_the_new_one_alone() {
+    let gates = start();
+    let old = gates.create(&call("ci"), &name("a"), timeout(MINUTE)).await.unwrap().gate;
+    gates.delete(&call("ci"), &name("a"), None).await.unwrap();
+    gates.create(&call("ci"), &name("a"), timeout(MINUTE)).await.unwrap();
+    let stale = WaitQuery { uid: Some(old.uid), ..query("a", Some(1), None) };
+    let mut wait = gates.wait(&call("w"), stale).await.unwrap();
+    assert!(matches!(refusal(wait.next().await), Refusal::NotFound(_)));
+    assert_eq!(gates.get(&name("a"), None).await.unwrap().gate.status, Status::Pending);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_spec_that_differs_is_refused_with_its_fields() {
     let gates = start();
     gates.create(&call("ci"), &name("a"), timeout(MINUTE)).await.unwrap();
-    let conflict = gates.wait(&call("w"), name("a"), None, Some(Spec::default()), waiter("w")).await;
+    let conflict = gates.wait(&call("w"), query("a", None, Some(Spec::default()))).await;
     let Err(Error::SpecConflict { fields, .. }) = conflict else { panic!() };
     assert_eq!(fields, ["timeout"]);
     assert!(wait(&gates, "a", None, Some(timeout(MINUTE))).await.next().await.is_ok());

@@ -76,7 +76,11 @@ impl Coordinator {
     fn items(self: &Arc<Self>, query: WatchQuery) -> impl Stream<Item = Result<WatchItem, Error>> + use<> {
         let this = self.clone();
         try_stream! {
-            let mut position = query.after.unwrap_or_else(|| this.store.revision());
+            let last = this.store.revision();
+            let mut position = query.after.unwrap_or(last);
+            if position > last {
+                Err(Error::RevisionAhead { start: position.next(), last })?;
+            }
             yield WatchItem::Created { revision: position, store_id: this.store.id().to_owned() };
 
             // Gates that were told in a state later than the watch's place, with its revision.
@@ -87,9 +91,9 @@ impl Coordinator {
                     let gates = this.existing(&query, after.take()).await?;
                     let is_last = gates.len() < ITEM_MAX;
                     after = gates.last().map(|gate| gate.name.clone());
-                    let later = gates.iter().filter(|gate| gate.revision > position);
-                    ahead.extend(later.map(|gate| (gate.name.clone(), gate.revision)));
                     let wanted: Vec<_> = gates.into_iter().filter(|gate| matches(&query.statuses, gate)).collect();
+                    let later = wanted.iter().filter(|gate| gate.revision > position);
+                    ahead.extend(later.map(|gate| (gate.name.clone(), gate.revision)));
                     if !wanted.is_empty() {
                         yield WatchItem::Existing(wanted);
                     }

@@ -90,7 +90,7 @@ pub fn create(spec: Spec) -> Command {
 
 /// Waits on a gate.
 pub fn wait() -> Command {
-    Command::Wait { round: None, by: principal("worker") }
+    Command::Wait { round: None, uid: None, by: principal("worker") }
 }
 
 /// Approves a gate.

@@ -21,7 +21,7 @@ use crate::domain::{Event, Gate, GateName, Prefix, Principal, Revision, Round};
 /// Keeps gates, their history and the answered requests.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Names the store, from its creation on: a restored or replaced store has another id.
+    /// Names the store, from its creation on: another store has another id. A copy has the same.
     fn id(&self) -> &str;
 
     /// Returns the revision of the last durable event.
