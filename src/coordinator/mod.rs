@@ -16,6 +16,7 @@ mod watch;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
@@ -43,8 +44,9 @@ pub const RESET_GATES_MAX: usize = 200;
 pub struct Coordinator {
     store: Arc<dyn Store>,
     clock: Clock,
-    /// Where the feed is followed from: whoever waited or watched before [`Coordinator::run`] misses nothing.
-    start: Revision,
+    /// How far the feed was followed. It starts where the coordinator was made, so that whoever waits before
+    /// [`Coordinator::run`] misses nothing.
+    followed: AtomicU64,
     retention: Retention,
     waiters: Arc<waiters::Waiters>,
     /// Told when a deadline may have become the earliest.
@@ -75,7 +77,7 @@ impl Coordinator {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Clock, retention: Retention) -> Arc<Self> {
         Arc::new(Self {
-            start: store.revision(),
+            followed: AtomicU64::new(store.revision().0),
             store,
             clock,
             retention,
@@ -190,7 +192,7 @@ impl Coordinator {
 
     /// Hands each event to those who wait on its gate.
     async fn follow_feed(&self) -> Result<Infallible, store::Error> {
-        let mut position = self.start;
+        let mut position = Revision(self.followed.load(Ordering::Relaxed));
         loop {
             for event in self.store.changes_after(position).await? {
                 position = event.revision();
@@ -199,6 +201,7 @@ impl Coordinator {
                 }
                 self.waiters.publish(event);
             }
+            self.followed.store(position.0, Ordering::Relaxed);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Forgets what is old, in the background and in small steps.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use crate::domain::Revision;
@@ -23,8 +24,9 @@ pub struct Retention {
 }
 
 impl Retention {
-    fn old(&self, now: SystemTime, last: Revision) -> Old {
+    fn old(&self, now: SystemTime, last: Revision, until: Revision) -> Old {
         Old {
+            until,
             before: self.age.and_then(|age| now.checked_sub(age)).unwrap_or(SystemTime::UNIX_EPOCH),
             below: self.events.map_or(Revision::ZERO, |events| Revision(last.0.saturating_sub(events)).next()),
         }
@@ -37,7 +39,9 @@ pub(super) async fn run(coordinator: &Coordinator) -> Result<Infallible, store::
         return std::future::pending().await;
     }
     loop {
-        let old = coordinator.retention.old(coordinator.clock.now(), coordinator.store.revision());
+        // Those who wait hear of nothing that was forgotten before the feed came to it.
+        let followed = Revision(coordinator.followed.load(Ordering::Relaxed));
+        let old = coordinator.retention.old(coordinator.clock.now(), coordinator.store.revision(), followed);
         loop {
             match coordinator.store.forget(old).await {
                 Ok(true) => tokio::time::sleep(STEP_PAUSE).await,
@@ -57,11 +61,12 @@ mod tests {
     #[test]
     fn the_latest_events_and_the_young_are_kept() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let old = |retention: Retention, last| retention.old(now, Revision(last), Revision(last));
         let retention = Retention { age: Some(Duration::from_secs(10)), events: Some(5) };
-        let old = Old { before: now - Duration::from_secs(10), below: Revision(16) };
-        assert_eq!(retention.old(now, Revision(20)), old);
-        assert_eq!(retention.old(now, Revision(3)).below, Revision(1));
-        let all = Retention::default().old(now, Revision(20));
-        assert_eq!(all, Old { before: SystemTime::UNIX_EPOCH, below: Revision::ZERO });
+        let before = now - Duration::from_secs(10);
+        assert_eq!(old(retention, 20), Old { before, below: Revision(16), until: Revision(20) });
+        assert_eq!(old(retention, 3).below, Revision(1));
+        let all = Old { before: SystemTime::UNIX_EPOCH, below: Revision::ZERO, until: Revision(20) };
+        assert_eq!(old(Retention::default(), 20), all);
     }
 }

@@ -91,12 +91,14 @@ pub struct Old {
     pub before: SystemTime,
     /// Events before this revision.
     pub below: Revision,
+    /// No event after this one: somebody who must miss none has yet to follow.
+    pub until: Revision,
 }
 
 impl Old {
     /// Says whether an event is old by either measure.
     fn holds(&self, event: &Event) -> bool {
-        event.time < self.before || event.revision() < self.below
+        event.revision() <= self.until && (event.time < self.before || event.revision() < self.below)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::store::Old;
 
 /// Everything below a revision is old.
 fn below(revision: u64) -> Old {
-    Old { before: SystemTime::UNIX_EPOCH, below: Revision(revision) }
+    Old { before: SystemTime::UNIX_EPOCH, below: Revision(revision), until: Revision(u64::MAX) }
 }
 
 async fn forget_all(store: &dyn Store, old: Old) {
@@ -73,9 +73,11 @@ pub async fn what_is_not_old_is_kept(store: Arc<dyn Store>) {
     for second in 0..6 {
         act(&*store, &format!("g{second}"), create(Spec { auto_approve: true, ..Spec::default() }), second).await;
     }
+    forget_all(&*store, Old { until: Revision(1), ..below(3) }).await;
+    assert_eq!(history(&*store).await, [2, 3, 4, 5, 6]);
     forget_all(&*store, below(3)).await;
     assert_eq!(history(&*store).await, [3, 4, 5, 6]);
-    forget_all(&*store, Old { before: at(4), below: Revision::ZERO }).await;
+    forget_all(&*store, Old { before: at(4), below: Revision::ZERO, until: Revision(u64::MAX) }).await;
     assert_eq!(history(&*store).await, [5, 6]);
     assert_eq!(changes_after(&*store, 4).await, [5, 6]);
     assert!(is_compacted(&store.changes_after(Revision(3)).await, 5));

@@ -98,7 +98,12 @@ async fn what_cannot_be_read_is_named() {
         let query = ListQuery { prefix: prefix(""), unresolved: true, after: None, limit: 9 };
         let listed = store.list(query).await.unwrap().gates;
         assert_eq!(listed.iter().map(|gate| gate.name.as_str()).collect::<Vec<_>>(), ["other"]);
-        assert!(!store.forget(Old { before: SystemTime::UNIX_EPOCH, below: Revision(100) }).await.unwrap());
+        assert!(
+            !store
+                .forget(Old { before: SystemTime::UNIX_EPOCH, below: Revision(100), until: Revision(u64::MAX) })
+                .await
+                .unwrap()
+        );
     };
 
     let whole = db.insert(first, b"\x02").unwrap().unwrap();
@@ -126,7 +131,7 @@ async fn a_full_disk_refuses_writes_and_keeps_reading_until_there_is_room() {
     let refused = store.commit(change(&name("a"), None, &create(Spec::default()), 0)).await;
     assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
     assert!(matches!(store.remember(request("one"), vec![before.revision()]).await, Err(Error::Full)));
-    let old = Old { before: SystemTime::UNIX_EPOCH, below: Revision(100) };
+    let old = Old { before: SystemTime::UNIX_EPOCH, below: Revision(100), until: Revision(u64::MAX) };
     assert!(matches!(store.forget(old).await, Err(Error::Full)));
     assert_eq!(store.get(&name("before")).await.unwrap().as_ref(), Some(&before.gate));
     assert_eq!(store.get(&name("a")).await.unwrap(), None);
