@@ -1,7 +1,8 @@
 //! Puts the server together: the store, the coordinator and the API on one listener.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,11 +16,11 @@ use tonic_reflection::server::Builder as Reflection;
 use tonic_types::pb::FILE_DESCRIPTOR_SET as ERROR_DESCRIPTOR_SET;
 
 use crate::config::Config;
-use crate::coordinator::{Clock, Coordinator};
+use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::grpc::Service;
 use crate::proto::DESCRIPTOR_SET;
 use crate::proto::gate_service_server::GateServiceServer;
-use crate::store::{self, sled::Sled};
+use crate::store::{self, Store, sled::Sled};
 
 /// Largest request: twice the largest spec and inputs together. A larger one is refused before it is read.
 const REQUEST_BYTES_MAX: usize = 128 * 1024;
@@ -64,7 +65,10 @@ impl Server {
     pub async fn open(config: &Config) -> Result<Self, Error> {
         let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
         let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
-        Ok(Self { coordinator: Coordinator::new(Arc::new(store), Clock::start()), drain: config.drain })
+        let last = store.event(store.revision()).await?;
+        let clock = Clock::start(last.map_or(SystemTime::UNIX_EPOCH, |event| event.time));
+        let retention = Retention { age: config.retention_age, events: config.retention_events };
+        Ok(Self { coordinator: Coordinator::new(Arc::new(store), clock, retention), drain: config.drain })
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -101,10 +105,11 @@ impl Server {
 
         let stop = CancellationToken::new();
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let mut serving = std::pin::pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
+        let mut serving = pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
+        let mut running = pin!(coordinator.run());
         tokio::select! {
             served = &mut serving => return Ok(served?),
-            failed = coordinator.run() => match failed? {},
+            failed = &mut running => match failed? {},
             () = shutdown => {}
         }
 
@@ -116,10 +121,12 @@ impl Server {
         }
         coordinator.drain();
         stop.cancel();
-        if let Ok(served) = tokio::time::timeout(drain, serving).await {
-            return Ok(served?);
+        tokio::select! {
+            served = serving => served?,
+            // What fails now fails as before: nobody is told that it was stored.
+            failed = running => match failed? {},
+            () = tokio::time::sleep(drain) => tracing::warn!("some calls did not end in time and were cut off"),
         }
-        tracing::warn!("some calls did not end in time and were cut off");
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::failure::{Failure, chain};
 use super::{SERVER_DEFAULT, ServerArgs, exit, output, sentence, serve, text, wait};
 use crate::client::{Client, Outcome};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::proto::{self, Gate, GateStatus, Spec, WaitRequest};
 use crate::server::Server;
 
@@ -34,7 +34,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 #[derive(Args)]
 pub(super) struct DemoArgs {
     /// How long each gate waits for a decision
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = text::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = config::duration)]
     timeout: Duration,
 
     /// Create the gates approved, so that nobody is asked
@@ -68,7 +68,14 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
     let listener = TcpListener::bind(loopback).await.map_err(|error| failed(&error))?;
     let listen = listener.local_addr().map_err(|error| failed(&error))?;
     let data_dir = directory.path().to_owned();
-    let config = Config { listen, data_dir, cache_bytes: CACHE_BYTES, drain: DRAIN };
+    let config = Config {
+        listen,
+        data_dir,
+        cache_bytes: CACHE_BYTES,
+        retention_age: None,
+        retention_events: None,
+        drain: DRAIN,
+    };
 
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::open(&config).await.map_err(|error| failed(&error))?;
@@ -137,7 +144,7 @@ async fn block(client: &Client, args: &DemoArgs, gate: &str, title: &str) -> Res
         ..Spec::default()
     };
     let waiter = Some(wait::waiter(None, "gatepost demo".to_owned()));
-    let request = WaitRequest { gate: gate.to_owned(), round: 0, spec: Some(spec), waiter };
+    let request = WaitRequest { gate: gate.to_owned(), spec: Some(spec), waiter, ..WaitRequest::default() };
     let on_change = |gate: &Gate| match gate.status() {
         GateStatus::Waiting if gate.votes.is_empty() => output::line(&how_to_decide(gate, client.address())),
         _ => Ok(()),

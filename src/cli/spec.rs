@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::text;
+use crate::config;
 use crate::proto::{self, Link, Spec, Subject};
 
 /// What a gate asks for, as written.
@@ -13,7 +14,7 @@ use crate::proto::{self, Link, Spec, Subject};
 #[command(next_help_heading = "What the gate asks for")]
 pub(super) struct SpecArgs {
     /// How long a round waits for a decision, from its first wait: 30s, 5m, 1h 30m; for ever if left out
-    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = config::duration)]
     timeout: Option<Duration>,
 
     /// One line for people

@@ -42,7 +42,8 @@ pub(super) struct WaitArgs {
 /// Waits, tells how the round ended, and returns the exit code that says so.
 pub(super) async fn run(globals: &Globals, args: WaitArgs) -> Result<u8, Failure> {
     let waiter = waiter(args.id, args.note);
-    let request = WaitRequest { gate: args.gate, round: args.round, spec: args.spec.spec()?, waiter: Some(waiter) };
+    let (gate, round, spec) = (args.gate, args.round, args.spec.spec()?);
+    let request = WaitRequest { gate, round, spec, waiter: Some(waiter), ..WaitRequest::default() };
     let wait = globals.client()?.wait(request.clone());
     let mut warned = false;
     let outcome = follow(wait, &request.gate, |gate| {

@@ -7,15 +7,17 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Timestamp, Value};
 use sha2::{Digest, Sha256};
 
-use crate::coordinator::{Call, RequestId, View, Waiter};
+use crate::coordinator::{Call, RequestId, View, WaitQuery, Waiter};
 use crate::domain::{
-    Ballot, Cause, Etag, Event, EventKind, Gate, Inputs, Invalid, InvalidKind, Link, Principal, Resolution, Revision,
-    Round, Spec, Status, Subject, Verdict, Vote, limits,
+    Ballot, Cause, Etag, Event, EventKind, Gate, GateName, Inputs, Invalid, InvalidKind, Link, Principal, Resolution,
+    Revision, Round, Spec, Status, Subject, Uid, Verdict, Vote, limits,
 };
 use crate::proto;
 
 /// Longest id of a request in bytes: a UUID several times over.
 const REQUEST_ID_MAX: usize = 128;
+/// Longest etag in bytes: a few times those that are given.
+const ETAG_MAX: usize = 255;
 /// Longest text about a waiter in bytes: a host name, a job's id.
 const WAITER_TEXT_MAX: usize = 255;
 /// Deepest nesting of inputs: clients read about a hundred levels of messages, a level of inputs takes three of them in
@@ -88,8 +90,8 @@ pub fn approval(request: &proto::ApproveRequest, voter: Principal) -> Result<Bal
         comment: text("comment", &request.comment, limits::COMMENT_MAX)?,
         inputs: Inputs(inputs),
         round: Round::new(request.round),
-        etag: etag(&request.etag),
-        subject_digest: some(&request.subject_digest),
+        etag: etag(&request.etag)?,
+        subject_digest: some(text("subject_digest", &request.subject_digest, limits::DIGEST_MAX)?),
     })
 }
 
@@ -116,22 +118,42 @@ pub fn rejection(request: &proto::RejectRequest, voter: Principal) -> Result<Bal
         comment: text("reason", &request.reason, limits::COMMENT_MAX)?,
         inputs: Inputs::default(),
         round: Round::new(request.round),
-        etag: etag(&request.etag),
-        subject_digest: some(&request.subject_digest),
+        etag: etag(&request.etag)?,
+        subject_digest: some(text("subject_digest", &request.subject_digest, limits::DIGEST_MAX)?),
     })
 }
 
-pub fn etag(text: &str) -> Option<Etag> {
-    some(text).map(Etag)
+pub fn etag(etag: &str) -> Result<Option<Etag>, Invalid> {
+    Ok(some(text("etag", etag, ETAG_MAX)?).map(Etag))
 }
 
-pub fn waiter(waiter: &proto::Waiter, since: SystemTime) -> Result<Waiter, Invalid> {
-    Ok(Waiter {
-        id: text("waiter.id", &waiter.id, WAITER_TEXT_MAX)?,
-        host: text("waiter.host", &waiter.host, WAITER_TEXT_MAX)?,
-        note: text("waiter.note", &waiter.note, WAITER_TEXT_MAX)?,
-        since,
+pub fn name(text: &str) -> Result<GateName, Invalid> {
+    GateName::parse("gate", text)
+}
+
+pub fn wait(request: proto::WaitRequest, now: SystemTime) -> Result<WaitQuery, Invalid> {
+    if request.round != 0 && request.spec.is_some() {
+        let problem = "goes without spec: a gate whose round is known exists";
+        return Err(Invalid::new(InvalidKind::Argument, "round", problem));
+    }
+    let waiter = request.waiter.unwrap_or_default();
+    Ok(WaitQuery {
+        gate: name(&request.gate)?,
+        round: Round::new(request.round),
+        uid: some(request.uid).map(Uid),
+        spec: request.spec.map(spec).transpose()?,
+        waiter: Waiter {
+            id: text("waiter.id", &waiter.id, WAITER_TEXT_MAX)?,
+            host: text("waiter.host", &waiter.host, WAITER_TEXT_MAX)?,
+            note: text("waiter.note", &waiter.note, WAITER_TEXT_MAX)?,
+            since: now,
+        },
     })
+}
+
+/// The revision before the one that a watch starts with; none where it starts now.
+pub fn before(start: u64) -> Option<Revision> {
+    start.checked_sub(1).map(Revision)
 }
 
 pub fn statuses(numbers: &[i32]) -> Result<Vec<Status>, Invalid> {
@@ -166,8 +188,8 @@ fn text(field: &'static str, text: &str, bytes_max: usize) -> Result<String, Inv
     Ok(text.to_owned())
 }
 
-fn some(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+fn some(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 // Answers.
@@ -312,9 +334,4 @@ fn gate_status(status: Status) -> proto::GateStatus {
 
 fn principal(principal: Option<&Principal>) -> String {
     principal.map(ToString::to_string).unwrap_or_default()
-}
-
-/// The revision before `start`, for a place that starts behind it.
-pub fn before(start: u64) -> Option<Revision> {
-    start.checked_sub(1).map(Revision)
 }

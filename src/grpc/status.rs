@@ -52,6 +52,14 @@ impl From<Error> for Status {
                 let metadata = [("limit", limit.to_string()), ("what", what.to_owned())];
                 status(Code::ResourceExhausted, "LIMIT_EXCEEDED", &message, metadata)
             }
+            Error::RevisionAhead { start, last } => {
+                let metadata = [("start_revision", start.to_string()), ("last_revision", last.to_string())];
+                status(Code::OutOfRange, "REVISION_AHEAD", &message, metadata)
+            }
+            Error::WatcherTooSlow { resume } => {
+                let metadata = [("resume_revision", resume.to_string())];
+                status(Code::ResourceExhausted, "WATCHER_TOO_SLOW", &message, metadata)
+            }
             Error::Draining => status(Code::Unavailable, "DRAINING", &message, []),
             Error::Store(error) => of_store(&error, &message),
         }
@@ -71,14 +79,9 @@ fn of_refusal(refusal: Refusal, message: &str) -> Status {
         Refusal::AlreadyResolved(resolved) => {
             status(FailedPrecondition, "GATE_ALREADY_RESOLVED", message, winner(&resolved))
         }
-        // The fence answers both: it times the gate out and decides again.
-        Refusal::Overdue { gate: name } => {
-            status(FailedPrecondition, "GATE_OVERDUE", message, [gate(name.to_string())])
-        }
-        Refusal::NotDue { gate: name, deadline } => {
-            let deadline = deadline.map(|deadline| ("deadline", time(deadline)));
-            let metadata = [gate(name.to_string())].into_iter().chain(deadline);
-            status(FailedPrecondition, "GATE_NOT_DUE", message, metadata)
+        // The fence answers the one by timing the gate out, and asks for nothing that the other refuses.
+        Refusal::Overdue { gate: name } | Refusal::NotDue { gate: name, .. } => {
+            status(Code::Internal, "INTERNAL", message, [gate(name.to_string())])
         }
         Refusal::EtagMismatch { gate: name, current } => {
             let metadata = [gate(name.to_string()), ("etag", current.to_string())];
@@ -121,6 +124,10 @@ fn of_store(error: &StoreError, message: &str) -> Status {
         // The fence decides again on a conflict; should one come this far, trying again is the answer too.
         StoreError::Conflict | StoreError::Locked { .. } | StoreError::Open { .. } | StoreError::Failed(_) => {
             unavailable()
+        }
+        StoreError::Full => status(Code::ResourceExhausted, "STORE_FULL", message, []),
+        StoreError::Compacted { oldest } => {
+            status(Code::OutOfRange, "REVISION_COMPACTED", message, [("oldest_revision", oldest.to_string())])
         }
         StoreError::TooLarge { bytes_max, .. } => {
             let metadata = [("limit", bytes_max.to_string()), ("what", "bytes in one event".to_owned())];
