@@ -18,11 +18,11 @@ pub struct Server {
 impl Server {
     /// Starts one on a free port, and returns once it serves.
     pub fn start(data: &Path) -> Self {
-        Self::start_as(serve(&[], data)).unwrap()
+        Self::start_as(&mut serve(&[], data)).unwrap()
     }
 
     /// Starts a command that serves, and returns once it does. An error says how it ended instead.
-    pub fn start_as(mut command: Command) -> Result<Self, String> {
+    pub fn start_as(command: &mut Command) -> Result<Self, String> {
         let process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut server = Self { process, address: String::new() };
         let mut said = String::new();

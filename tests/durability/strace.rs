@@ -17,6 +17,6 @@ pub fn is_there(test: &str) -> bool {
 
 /// The words before a command that is to be traced into a file. The command stays the process that was started.
 pub fn words<'a>(trace: &'a Path, options: &[&'a str]) -> Vec<&'a str> {
-    let whole = ["strace", "-D", "-f", "-qq", "-ttt", "-y", "-o", trace.to_str().unwrap()];
+    let whole = ["strace", "-D", "-f", "-q", "-ttt", "-y", "-o", trace.to_str().unwrap()];
     [&whole, options].concat()
 }
