@@ -5,9 +5,7 @@ use std::time::SystemTime;
 
 use futures_util::future::join_all;
 use gatepost::client::{Client, Error};
-use gatepost::proto::{
-    ApproveRequest, CreateGateRequest, Gate, GetGateRequest, RejectRequest, ResetGateRequest, Spec,
-};
+use gatepost::proto::{ApproveRequest, CreateGateRequest, Gate, GetGateRequest, RejectRequest, ResetGateRequest, Spec};
 use tonic::Code;
 
 /// How many clients there are: more than one batch of the store has, so that some wait for the next.
@@ -70,7 +68,13 @@ impl Journal {
     fn ask(&self, gate: &str, action: Action) -> (usize, String) {
         let mut entries = self.lock();
         let (index, tag) = (entries.len(), format!("{gate} {}", entries.len()));
-        entries.push(Entry { gate: gate.to_owned(), action, tag: tag.clone(), answer: Answer::Unknown, answered: None });
+        entries.push(Entry {
+            gate: gate.to_owned(),
+            action,
+            tag: tag.clone(),
+            answer: Answer::Unknown,
+            answered: None,
+        });
         (index, tag)
     }
 

@@ -12,10 +12,22 @@ mod server;
 mod settings;
 
 #[cfg(target_os = "linux")]
-mod strace;
+mod failed_syncs;
+#[cfg(target_os = "linux")]
+mod image;
+#[cfg(target_os = "linux")]
+mod images;
 #[cfg(target_os = "linux")]
 mod loop_device;
 #[cfg(target_os = "linux")]
 mod power_cuts;
 #[cfg(target_os = "linux")]
-mod failed_syncs;
+mod recording;
+#[cfg(target_os = "linux")]
+mod strace;
+#[cfg(target_os = "linux")]
+mod torn;
+#[cfg(target_os = "linux")]
+mod truth;
+#[cfg(target_os = "linux")]
+mod workload;
