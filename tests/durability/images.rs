@@ -13,11 +13,17 @@ use crate::strace;
 use crate::truth::{Found, Truth};
 use crate::workload::Workload;
 
-/// How many moments of each recording to cut at, unless the environment says otherwise. Each gives three images.
-const MOMENTS: usize = 40;
+/// How many moments to cut at in each test, unless the environment says otherwise. Each gives three images.
+const MOMENTS: usize = 30;
+
+/// How many times fewer of them are in large batches: those take longer to look through.
+const LARGE_FEWER: usize = 3;
+
+/// How many recoveries to record.
+const RECOVERIES: usize = 2;
 
 /// Many batches of a few changes, with records of up to two parts: segments fill, and are written again.
-pub const SMALL: Workload = Workload { bursts: &[1, 1, 2, 3, 8], times: 80, gates: 40, description_max: 4_000 };
+const SMALL: Workload = Workload { bursts: &[1, 1, 2, 3, 8], times: 80, gates: 40, description_max: 4_000 };
 
 /// Batches of one change and of many. 5,000 come as twenty full ones.
 const LARGE: Workload =
@@ -30,7 +36,7 @@ const AFTER: Workload = Workload { bursts: &[1, 20], times: 3, gates: 40, descri
 fn a_cut_in_small_batches_loses_nothing_acknowledged() {
     const TEST: &str = "images of small batches";
     if strace::is_there(TEST) {
-        cut_anywhere(TEST, &Recording::of(SMALL, Files::default()), 0);
+        cut_anywhere(TEST, &Recording::of(SMALL, Files::default()), 0, moments());
     }
 }
 
@@ -38,7 +44,7 @@ fn a_cut_in_small_batches_loses_nothing_acknowledged() {
 fn a_cut_in_batches_of_up_to_5_000_changes_loses_nothing_acknowledged() {
     const TEST: &str = "images of large batches";
     if strace::is_there(TEST) {
-        cut_anywhere(TEST, &Recording::of(LARGE, Files::default()), 0);
+        cut_anywhere(TEST, &Recording::of(LARGE, Files::default()), 0, moments().div_ceil(LARGE_FEWER));
     }
 }
 
@@ -50,13 +56,11 @@ fn a_cut_in_the_recovery_from_a_cut_loses_nothing_acknowledged() {
     }
     let mut random = random("the cuts before");
     let before = Recording::of(SMALL, Files::default());
-    for _ in 0..3 {
+    for _ in 0..RECOVERIES {
         let at = before.moment(&mut random);
         let left = before.image(at, &mut Kept::Some(random.fork(), 2));
-        let acknowledged = before.acknowledged(at);
-        if acknowledged > 0 {
-            cut_anywhere(TEST, &Recording::of(AFTER, left), acknowledged);
-        }
+        let recording = Recording::of(AFTER, left);
+        cut_anywhere(TEST, &recording, before.acknowledged(at), moments().div_ceil(RECOVERIES));
     }
 }
 
@@ -78,9 +82,12 @@ fn images_show_that_a_sync_is_missing() {
     println!("{TEST}: {found:?}");
 }
 
-fn cut_anywhere(test: &str, recording: &Recording, acknowledged_before: u64) {
+fn moments() -> usize {
+    number("GATEPOST_TEST_IMAGES", MOMENTS)
+}
+
+fn cut_anywhere(test: &str, recording: &Recording, acknowledged_before: u64, moments: usize) {
     let mut random = random(test);
-    let moments = number("GATEPOST_TEST_IMAGES", MOMENTS);
     let truth = Arc::new(Truth::of(&recording.data()));
     let (mut images, mut refused) = (0, 0);
     for _ in 0..moments {

@@ -28,7 +28,7 @@ impl Server {
         let mut said = String::new();
         BufReader::new(server.process.stdout.take().unwrap()).read_line(&mut said).unwrap();
         match said.split("http://").nth(1).and_then(|rest| rest.split(',').next()) {
-            Some(address) => server.address = address.to_owned(),
+            Some(address) => address.clone_into(&mut server.address),
             None => return Err(format!("it does not serve: {}", server.process.wait().unwrap())),
         }
         Ok(server)
