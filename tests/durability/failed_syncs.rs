@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::check::check;
 use crate::load::{CLIENTS, Journal, load};
 use crate::server::{Server, serve};
@@ -13,13 +15,16 @@ use crate::settings::{number, random};
 use crate::strace;
 
 /// How many failures, unless the environment says otherwise.
-const FAILURES: usize = 10;
+const FAILURES: usize = 6;
 
 /// Which sync of a thread fails, after those of the start.
 const SYNCS: std::ops::RangeInclusive<usize> = 4..=40;
 
 /// How long the process may go on after it.
 const EXITS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long to wait for its end. Enough changes for any of the syncs above take a few seconds.
+const GIVES_UP_AFTER: Duration = Duration::from_secs(50);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_acknowledged_after_a_failed_sync_and_the_process_ends() {
@@ -63,6 +68,7 @@ async fn fail(when: &str, seed: u64, clients: usize) -> Result<(usize, Duration)
     let mut told = server.process.stderr.take().unwrap();
     let journal = Journal::default();
     let address = server.address.clone();
+    let process = Pid::from_child(&server.process);
     let ended = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
         told.read_to_string(&mut text).unwrap();
@@ -72,6 +78,10 @@ async fn fail(when: &str, seed: u64, clients: usize) -> Result<(usize, Duration)
     let (status, text, ended) = tokio::select! {
         () = load(&address, "fail", seed, clients, &journal) => unreachable!("load never ends"),
         ended = ended => ended.unwrap(),
+        () = tokio::time::sleep(GIVES_UP_AFTER) => {
+            kill_process(process, Signal::KILL).unwrap();
+            return Err(format!("it has not ended; {} changes were acknowledged", journal.acknowledged()));
+        }
     };
     if status.code() != Some(1) || !text.contains("the store has failed and accepts nothing more") {
         return Err(format!("it ended with {status}, and said {text:?}"));

@@ -14,7 +14,7 @@ use crate::truth::{Found, Truth};
 use crate::workload::Workload;
 
 /// How many moments to cut at in each test, unless the environment says otherwise. Each gives three images.
-const MOMENTS: usize = 30;
+const MOMENTS: usize = 20;
 
 /// How many times fewer of them are in large batches: those take longer to look through.
 const LARGE_FEWER: usize = 3;

@@ -1,8 +1,8 @@
 //! What is acknowledged survives: kills, power cuts, torn files and failing syncs, of the real program and of its store.
 //!
-//! Each random test prints its seed; `GATEPOST_TEST_SEED` sets it. `GATEPOST_TEST_KILLS`, `GATEPOST_TEST_CUTS` and
-//! `GATEPOST_TEST_IMAGES` say how many faults to inject. What needs root, loop devices or strace says where it was
-//! skipped, and why.
+//! Each random test prints its seed; `GATEPOST_TEST_SEED` sets it. `GATEPOST_TEST_KILLS`, `GATEPOST_TEST_CUTS`,
+//! `GATEPOST_TEST_IMAGES`, `GATEPOST_TEST_TEARS` and `GATEPOST_TEST_FAILURES` say how many faults to inject. What needs
+//! root, loop devices or strace says where it was skipped, and why.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
 mod check;

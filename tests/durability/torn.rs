@@ -13,7 +13,7 @@ use crate::truth::{Found, Truth};
 use crate::workload::Workload;
 
 /// How many ways to tear each store, unless the environment says otherwise.
-const TEARS: usize = 60;
+const TEARS: usize = 40;
 
 /// sled's log is cut into segments of so many bytes. Each begins with a checksum and its place in the log.
 const SEGMENT_BYTES: usize = 512 * 1024;
