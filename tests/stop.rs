@@ -108,7 +108,7 @@ async fn a_restart_keeps_every_gate_and_every_decision() {
     assert_eq!(ok(gates.list_events(ListEventsRequest::default())).await.events, events);
 
     // The deadline is the one that the first wait set, for whoever waits now.
-    let mut wait = ok(gates.wait(WaitRequest { round: 1, ..wait_with("open", spec) })).await;
+    let mut wait = ok(gates.wait(wait_with("open", spec))).await;
     assert_eq!(told(&mut wait).await, waiting);
     let from = WatchRequest { start_revision: rejected.revision, ..watch("") };
     let mut watch = ok(gates.watch(from)).await;

@@ -44,6 +44,8 @@ pub struct Sled {
     // Dropped first: it ends the thread that writes.
     committer: Committer,
     shared: Arc<Shared>,
+    /// Kept for as long as failed syncs concern this store.
+    _on_failed_sync: Arc<barrier::Listener>,
 }
 
 /// What the committer and the readers share.
@@ -70,7 +72,14 @@ impl Sled {
         let shared = Arc::new(Shared { disk, feed: Feed::new(revision, forgotten), room, flush_max });
         let committer = Committer::start(&shared, revision);
         let committer = committer.map_err(|source| Error::Open { path: dir.to_owned(), source })?;
-        Ok(Self { id, committer, shared })
+        let weak = Arc::downgrade(&shared);
+        let on_failed_sync: Arc<barrier::Listener> = Arc::new(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.fail("a sync failed");
+            }
+        });
+        barrier::on_failure(Arc::downgrade(&on_failed_sync));
+        Ok(Self { id, committer, shared, _on_failed_sync: on_failed_sync })
     }
 
     /// Reads where it is called: a point read takes microseconds. sled panics where it finds its own state broken.

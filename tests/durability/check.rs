@@ -23,7 +23,7 @@ pub async fn check(address: &str, prefix: &str, entries: &[Entry]) -> Result<usi
     let request = ListEventsRequest { prefix: prefix.to_owned(), page_size: 1_000, ..ListEventsRequest::default() };
     let events = client.history(request).await.map_err(|error| format!("no history: {error}"))?;
     let request = ListGatesRequest { prefix: prefix.to_owned(), ..ListGatesRequest::default() };
-    let listed = client.list(request).await.map_err(|error| format!("no list: {error}"))?;
+    let listed = client.list(request).await.map_err(|error| format!("no list: {error}"))?.gates;
 
     ensure!(events.is_sorted_by(|a, b| a.revision < b.revision), "revisions do not grow");
     let by_revision: BTreeMap<_, _> = events.iter().map(|event| (event.revision, event)).collect();

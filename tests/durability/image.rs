@@ -53,13 +53,16 @@ impl Files {
     }
 }
 
+/// Sets room aside and holds nothing, so that a cut can do what it likes to it.
+pub const BALLAST: &str = "BALLAST";
+
 /// Reads the files of a directory.
 pub fn read_files(data: &Path) -> Files {
     let mut files = Files::default();
     for directory in ["", "sled", "sled/blobs"] {
         for entry in fs::read_dir(data.join(directory)).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_file() {
+            if path.is_file() && !path.ends_with(BALLAST) {
                 let name = path.strip_prefix(data).unwrap().to_str().unwrap().to_owned();
                 files.0.insert(name, fs::read(&path).unwrap());
             }

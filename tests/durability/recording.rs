@@ -9,7 +9,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::image::{Files, Kept, read_files};
+use crate::image::{BALLAST, Files, Kept, read_files};
 use crate::strace;
 use crate::workload::{ACKNOWLEDGED, Workload};
 
@@ -161,7 +161,10 @@ fn parse_call(text: &str, result: &str, data: &Path, positions: &mut BTreeMap<St
         let path = arguments.split_once('<')?.1.split_once('>')?.0;
         String::from_utf8(unhex(path)).ok()
     };
-    let inside = |path: String| Some(Path::new(&path).strip_prefix(data).ok()?.to_str()?.to_owned());
+    let inside = |path: String| {
+        let inside = Path::new(&path).strip_prefix(data).ok()?.to_str()?.to_owned();
+        Some(inside).filter(|path| path != BALLAST)
+    };
     let named = |index: usize| inside(String::from_utf8(unhex(strings.get(index)?)).ok()?);
     match name {
         "openat" => {

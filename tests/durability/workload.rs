@@ -131,7 +131,7 @@ impl Workload {
                 let uid = Uid(format!("{:032x}", random.u128(..)));
                 Ask::Create { uid, spec: Spec { description, timeout, ..Spec::default() }, requester: by() }
             }
-            Some(Status::Pending) if random.bool() => Ask::Wait { round: None, by: by() },
+            Some(Status::Pending) if random.bool() => Ask::Wait { round: None, uid: None, by: by() },
             Some(Status::Pending | Status::Waiting) if random.bool() => Ask::Reject(Ballot::from(by())),
             Some(Status::Pending | Status::Waiting) => Ask::Approve(Ballot::from(by())),
             Some(_) if random.u8(..4) == 0 => Ask::Delete { by: by(), etag: None },

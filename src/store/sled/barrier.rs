@@ -8,11 +8,35 @@
 #![allow(unsafe_code, reason = "an exported C symbol, and the C call that it makes")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, Weak};
+
+/// Is told that a sync has failed.
+pub type Listener = dyn Fn() + Send + Sync;
 
 /// Says whether sled needs the barrier here.
 pub const IS_NEEDED: bool = cfg!(target_os = "linux");
 
 static BARRIERS: AtomicU64 = AtomicU64::new(0);
+
+static LISTENERS: Mutex<Vec<Weak<Listener>>> = Mutex::new(Vec::new());
+
+/// Calls `listener`, for as long as it is kept, whenever a sync of this process fails, whatever its file: sled itself
+/// may not tell. It is called on the thread of the sync, and must not wait.
+pub fn on_failure(listener: Weak<Listener>) {
+    let mut listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+    listeners.retain(|listener| listener.strong_count() > 0);
+    listeners.push(listener);
+}
+
+/// Called where a sync fails.
+#[cfg(target_os = "linux")]
+fn failed() {
+    // Called without the lock: a listener may end what listens.
+    let listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for listener in listeners.iter().filter_map(Weak::upgrade) {
+        listener();
+    }
+}
 
 /// Says how many writes were made durable here. A number that does not grow when sled flushes means that the program
 /// was linked without the barrier.
@@ -23,6 +47,7 @@ pub fn count() -> u64 {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::ffi::{c_int, c_uint};
+    use std::io;
     use std::sync::atomic::Ordering;
 
     /// Stands in for the C library's function, and does more than that one promises. Answers as `fdatasync` does: -1,
@@ -39,7 +64,12 @@ mod linux {
         let answer = unsafe { libc::fdatasync(fd) };
         if answer == 0 {
             super::BARRIERS.fetch_add(1, Ordering::Relaxed);
+            return 0;
         }
+        let error = io::Error::last_os_error();
+        super::failed();
+        // SAFETY: errno is this thread's own.
+        unsafe { *libc::__errno_location() = error.raw_os_error().unwrap_or(libc::EIO) };
         answer
     }
 }

@@ -1,6 +1,7 @@
 //! Records on disk: what is read, and how a record is cut into parts.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Range;
 
 use super::keys;
@@ -159,7 +160,11 @@ fn next_record(parts: &mut sled::Iter) -> Result<Option<Record>, Error> {
 }
 
 fn unreadable(key: &[u8], error: &sled::Error) -> Error {
-    corrupt(key, &error.to_string())
+    match error {
+        // Once a write has failed, sled answers reads with that error too: the record may be whole.
+        sled::Error::Io(error) if error.kind() != ErrorKind::UnexpectedEof => Error::Failed(error.to_string().into()),
+        error => corrupt(key, &error.to_string()),
+    }
 }
 
 fn show(key: &[u8]) -> String {

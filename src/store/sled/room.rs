@@ -38,7 +38,9 @@ impl Room {
     /// Keeps room for the next time, if there is enough.
     pub fn keep(&self) -> io::Result<()> {
         let ballast = self.ballast();
-        if ballast.exists() || self.free()? < RESERVE_BYTES + 2 * BALLAST_BYTES {
+        // A kill while it was made leaves less.
+        let is_whole = fs::metadata(&ballast).is_ok_and(|file| file.len() == BALLAST_BYTES);
+        if is_whole || self.free()? < RESERVE_BYTES + 2 * BALLAST_BYTES {
             return Ok(());
         }
         let file = File::create(&ballast)?;
