@@ -95,19 +95,20 @@ impl Client {
     /// Creates a gate; succeeds if it exists with an equal spec.
     pub async fn create(&self, mut request: CreateGateRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(async |mut service| service.create_gate(request.clone()).await).await
+        self.call(&request, |mut service, request| async move { service.create_gate(request).await }).await
     }
 
     /// Reads a gate, or how one of its past rounds ended.
     pub async fn get(&self, request: GetGateRequest) -> Result<Gate, Error> {
-        self.call(async |mut service| service.get_gate(request.clone()).await).await
+        self.call(&request, |mut service, request| async move { service.get_gate(request).await }).await
     }
 
     /// Lists gates, from the request's page to the last.
     pub async fn list(&self, mut request: ListGatesRequest) -> Result<Vec<Gate>, Error> {
         let mut gates = Vec::new();
         loop {
-            let page = self.call(async |mut service| service.list_gates(request.clone()).await).await?;
+            let page =
+                self.call(&request, |mut service, request| async move { service.list_gates(request).await }).await?;
             gates.extend(page.gates);
             if page.next_page_token.is_empty() {
                 return Ok(gates);
@@ -125,25 +126,26 @@ impl Client {
     /// Approves a gate's current round.
     pub async fn approve(&self, mut request: ApproveRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(async |mut service| service.approve(request.clone()).await).await
+        self.call(&request, |mut service, request| async move { service.approve(request).await }).await
     }
 
     /// Rejects a gate's current round.
     pub async fn reject(&self, mut request: RejectRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(async |mut service| service.reject(request.clone()).await).await
+        self.call(&request, |mut service, request| async move { service.reject(request).await }).await
     }
 
     /// Begins a new round of a gate.
     pub async fn reset(&self, mut request: ResetGateRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(async |mut service| service.reset_gate(request.clone()).await).await
+        self.call(&request, |mut service, request| async move { service.reset_gate(request).await }).await
     }
 
     /// Begins a new round of every gate below a prefix.
     pub async fn reset_group(&self, mut request: ResetGatesRequest) -> Result<Vec<Gate>, Error> {
         identify(&mut request.request_id);
-        let answer = self.call(async |mut service| service.reset_gates(request.clone()).await).await?;
+        let answer =
+            self.call(&request, |mut service, request| async move { service.reset_gates(request).await }).await?;
         Ok(answer.gates)
     }
 
@@ -151,7 +153,8 @@ impl Client {
     pub async fn history(&self, mut request: ListEventsRequest) -> Result<Vec<Event>, Error> {
         let mut events = Vec::new();
         loop {
-            let page = self.call(async |mut service| service.list_events(request.clone()).await).await?;
+            let page =
+                self.call(&request, |mut service, request| async move { service.list_events(request).await }).await?;
             events.extend(page.events);
             if page.next_page_token.is_empty() {
                 return Ok(events);
@@ -172,13 +175,20 @@ impl Client {
         Watch::new(self.clone(), request)
     }
 
-    async fn call<T>(
+    // A future of a named type, not an `AsyncFn`: only so can callers spawn what calls this.
+    async fn call<R: Clone, T, F>(
         &self,
-        call: impl AsyncFn(GateServiceClient<Channel>) -> Result<Response<T>, Status>,
-    ) -> Result<T, Error> {
-        let attempt = async || match call(self.service.clone()).await {
-            Ok(answer) => Ok(answer.into_inner()),
-            Err(status) => Err(Error::from_status(&self.address, status)),
+        request: &R,
+        call: impl Fn(GateServiceClient<Channel>, R) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let attempt = || {
+            let calling = call(self.service.clone(), request.clone());
+            async move {
+                calling.await.map(Response::into_inner).map_err(|status| Error::from_status(&self.address, status))
+            }
         };
         attempt.retry(backoff::of_calls()).when(Error::is_transient).await
     }

@@ -9,6 +9,7 @@ use crate::config::ServeArgs;
 use failure::Failure;
 use output::Output;
 
+mod bench;
 mod decide;
 mod demo;
 mod exit;
@@ -108,6 +109,8 @@ enum Verb {
     History(follow::HistoryArgs),
     /// Run a deployment pipeline with two gates to approve
     Demo(demo::DemoArgs),
+    /// Measure what this host can bear, on a temporary coordinator unless --server names one
+    Bench(bench::BenchArgs),
     /// Write the completions of a shell
     Completions {
         /// The shell
@@ -129,6 +132,7 @@ async fn dispatch(Cli { globals, verb }: Cli) -> Result<u8, Failure> {
         Verb::Delete(args) => gates::delete(&globals, args).await?,
         Verb::Watch(args) => follow::watch(&globals, args).await?,
         Verb::History(args) => follow::history(&globals, args).await?,
+        Verb::Bench(args) => bench::run(&globals, args).await?,
         Verb::Completions { shell } => completions(shell)?,
     }
     Ok(exit::OK)
