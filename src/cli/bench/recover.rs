@@ -12,8 +12,8 @@ use crate::proto::GetGateRequest;
 /// Connections over which gates are stored and waited on.
 const CONNECTIONS: usize = 16;
 
-/// Stores gates, then measures from the start of the process to its first answer about one of them: after a stop, and
-/// after a kill in the middle of nothing. The system keeps the files in memory, so no disk is waited for.
+/// Stores gates, then measures from the start of the process to its first answer about one of them: after a kill and
+/// after a stop, in turns. The system keeps the files in memory, so no disk is waited for.
 pub(super) async fn run(args: &RecoverArgs) -> Result<Report, Failure> {
     let target = Target::temporary(&args.temporary.dir).await?;
     let names = target.names();

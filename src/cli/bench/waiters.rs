@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::WaitersArgs;
 use super::crowd::Crowd;
+use super::process::Temporary;
 use super::report::{Figure, Latency, Progress, Report};
 use super::target::Target;
 use crate::cli::failure::Failure;
@@ -26,7 +27,7 @@ pub(super) async fn run(target: Target, args: &WaitersArgs) -> Result<Report, Fa
     }
     let names = target.names();
     let clients = target.connect(connections)?;
-    let before = target.process().map(|process| process.resident_bytes()).transpose()?;
+    let before = target.process().map(Temporary::resident_bytes).transpose()?;
 
     let progress = Progress::new("waiters", count(waiters));
     let shared = names.of(names.next());
@@ -34,7 +35,7 @@ pub(super) async fn run(target: Target, args: &WaitersArgs) -> Result<Report, Fa
     let began = Instant::now();
     let crowd = Crowd::gather(&clients, waiters, gate, &progress).await?;
     let opened = began.elapsed();
-    let after = target.process().map(|process| process.resident_bytes()).transpose()?;
+    let after = target.process().map(Temporary::resident_bytes).transpose()?;
 
     let mut report = Report::new("waiters", target.describe());
     report.figure("waiters", Figure::Count(count(waiters), "waiters"));
@@ -52,7 +53,9 @@ pub(super) async fn run(target: Target, args: &WaitersArgs) -> Result<Report, Fa
         let approved = async { clients[0].approve(approve).await.map_err(Failure::from) };
         let (_, woken) = tokio::try_join!(approved, crowd.woken())?;
         let mut wake = Latency::new();
-        woken.iter().for_each(|time| wake.record(time.duration_since(sent)));
+        for time in woken {
+            wake.record(time.duration_since(sent));
+        }
         report.figure("woken", Figure::Count(wake.count(), "waiters"));
         report.chart("wake_latency", wake);
     }

@@ -34,7 +34,9 @@ pub(super) async fn run(target: Target, args: &WakeArgs) -> Result<Report, Failu
         let woken: Vec<_> = woken.into_iter().map(|time| time.duration_since(sent)).collect();
         approval.record(answered);
         last.record(woken.iter().max().copied().unwrap_or_default());
-        woken.into_iter().for_each(|time| wake.record(time));
+        for time in woken {
+            wake.record(time);
+        }
         progress.add(1);
     }
 
