@@ -87,7 +87,13 @@ fn waiters_of_one_gate_are_all_woken() {
 #[test]
 fn recover_tells_how_long_a_start_takes() {
     let report = bench(&["recover", "--gates", "20", "--waiting", "2", "--runs", "1"]);
-    let figures = [("gates", "gates"), ("waiting", "gates"), ("runs", "starts"), ("resident_after_start", "B")];
+    let figures = [
+        ("gates", "gates"),
+        ("waiting", "gates"),
+        ("runs", "starts"),
+        ("start_after_load_and_kill", "us"),
+        ("resident_after_start", "B"),
+    ];
     check(&report, &figures, &["start_after_stop", "start_after_kill"]);
 }
 

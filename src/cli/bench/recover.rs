@@ -12,8 +12,9 @@ use crate::proto::GetGateRequest;
 /// Connections over which gates are stored and waited on.
 const CONNECTIONS: usize = 16;
 
-/// Stores gates, then measures from the start of the process to its first answer about one of them: after a kill and
-/// after a stop, in turns. The system keeps the files in memory, so no disk is waited for.
+/// Stores gates, then measures from the start of the process to its first answer about one of them: after a kill right
+/// behind the last write, and then after stops and kills in turns, with nothing written in between. The system keeps the
+/// files in memory, so no disk is waited for.
 pub(super) async fn run(args: &RecoverArgs) -> Result<Report, Failure> {
     let target = Target::temporary(&args.temporary.dir).await?;
     let names = target.names();
@@ -31,13 +32,15 @@ pub(super) async fn run(args: &RecoverArgs) -> Result<Report, Failure> {
     report.figure("waiting", Figure::Count(u64::try_from(waiting).unwrap_or(u64::MAX), "gates"));
     report.figure("runs", Figure::Count(args.runs.get().into(), "starts"));
     let Some(mut process) = target.into_process() else { return Ok(report) };
+    process.kill_and_start().await?;
+    report.figure("start_after_load_and_kill", Figure::Time(answered(&process, &asked).await?));
     let (mut stopped, mut killed) = (Latency::new(), Latency::new());
     let progress = Progress::new("starts", u64::from(args.runs.get()) * 2);
     for _ in 0..args.runs.get() {
-        process.kill_and_start().await?;
-        killed.record(answered(&process, &asked).await?);
         process.stop_and_start().await?;
         stopped.record(answered(&process, &asked).await?);
+        process.kill_and_start().await?;
+        killed.record(answered(&process, &asked).await?);
         progress.add(2);
     }
     report.latency("start_after_stop", &stopped);
