@@ -12,6 +12,10 @@ command -v cargo >/dev/null || { echo "test.sh: install Rust 1.88 or later first
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+# Failing syncs and recorded writes; file systems to cut the power of.
+command -v strace >/dev/null || missing+=(strace)
+command -v mkfs.ext4 >/dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing+=(e2fsprogs)
+command -v losetup >/dev/null || [ -x /usr/sbin/losetup ] || missing+=(mount)
 if [ "${#missing[@]}" -gt 0 ]; then
   as_root apt-get update -q
   as_root apt-get install -q -y --no-install-recommends "${missing[@]}"
@@ -34,6 +38,17 @@ RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
 step "Rust tests"
 cargo test
+
+step "kills and power cuts"
+# Only root may mount. Whatever is skipped says so.
+durability=$(cargo test --test durability --no-run --message-format=json 2>/dev/null |
+  python3 -c 'import json, sys
+for line in sys.stdin:
+    built = json.loads(line) if line.startswith("{") else {}
+    if built.get("executable") and built["target"]["name"] == "durability":
+        print(built["executable"])')
+as_root env PATH="/usr/sbin:/sbin:$PATH" GATEPOST_TEST_KILLS=200 "$durability" --nocapture kills:: power_cuts:: |
+  grep -v '^$'
 
 step "real grpcurl"
 PATH="$PWD/$venv/bin:$PATH" tests/real/grpcurl.sh

@@ -20,7 +20,7 @@ fn decide_command(bencher: Bencher, what: &str) {
     let approve = Command::Approve(Ballot::from(by.clone()));
     let (before, command) = match what {
         "create" => (None, create()),
-        "wait" => (Some(pending), Command::Wait { round: None, by }),
+        "wait" => (Some(pending), Command::Wait { uid: None, round: None, by }),
         "approve" => (Some(pending), approve),
         "reject" => (Some(pending), Command::Reject(Ballot::from(by))),
         "reset" => (Some(pending), Command::Reset { by }),

@@ -23,8 +23,9 @@
 use std::time::Duration;
 
 use backon::Retryable;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
 use crate::proto::gate_service_client::GateServiceClient;
 use crate::proto::{
@@ -47,6 +48,8 @@ mod watch;
 
 /// How long to try to reach an address: three lost packets of a handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one attempt of a call may take: far longer than a busy disk needs, and no longer than a person waits.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often to ask a silent connection for a sign of life, as often as the coordinator sends its own.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long that sign may take.
@@ -54,15 +57,32 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer to read: a page of 100 gates or events, each below 100 KiB, with room to spare.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A connection to a coordinator, made when it is first used and made again when it breaks. Clones share it.
+/// A way to a coordinator: connections are made when they are first used and made again when they break. Clones share
+/// them.
 ///
-/// Calls are tried again for about two seconds while the coordinator cannot be reached or says that it is unavailable.
+/// Waits and watches have a connection of their own, so that calls never queue behind them. A coordinator takes 1,024
+/// streams on one connection, and those beyond that wait for one of them to end: a program with more than 1,000 waits
+/// and watches makes more clients, with [`new`](Self::new).
+///
+/// An attempt of a call may take ten seconds. Calls are tried again for about two seconds while the coordinator cannot be
+/// reached or says that it is unavailable.
 /// That is safe for calls that change something because each carries a `request_id`, a random one where the caller
 /// gave none; [`delete`](Self::delete) has none, and is tried once.
 #[derive(Clone, Debug)]
 pub struct Client {
-    service: GateServiceClient<Channel>,
+    calls: GateServiceClient<Channel>,
+    streams: GateServiceClient<Channel>,
     address: String,
+}
+
+/// What [`Client::list`] found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// The gates, in the order of their names.
+    pub gates: Vec<Gate>,
+    /// Every change up to and including this revision is in the list, some later ones may be: a watch that starts with
+    /// the next revision misses none.
+    pub revision: u64,
 }
 
 impl Client {
@@ -76,14 +96,17 @@ impl Client {
     pub fn new(address: &str) -> Result<Self, Error> {
         let uri = address::parse(address)?;
         let address = uri.to_string().trim_end_matches('/').to_owned();
-        let channel = Endpoint::from(uri)
+        let endpoint = Endpoint::from(uri)
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .connect_lazy();
-        let service = GateServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Self { service, address })
+            .keep_alive_while_idle(true);
+        Ok(Self::over(endpoint.connect_lazy(), endpoint.connect_lazy(), address))
+    }
+
+    fn over(calls: Channel, streams: Channel, address: String) -> Self {
+        let service = |channel| GateServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Self { calls: service(calls), streams: service(streams), address }
     }
 
     /// Returns the coordinator's address.
@@ -104,14 +127,17 @@ impl Client {
     }
 
     /// Lists gates, from the request's page to the last.
-    pub async fn list(&self, mut request: ListGatesRequest) -> Result<Vec<Gate>, Error> {
+    pub async fn list(&self, mut request: ListGatesRequest) -> Result<Listing, Error> {
         let mut gates = Vec::new();
+        let mut revision = None;
         loop {
             let page =
                 self.call(&request, |mut service, request| async move { service.list_gates(request).await }).await?;
             gates.extend(page.gates);
+            // Later pages are of later revisions, whose changes the first page may lack.
+            let revision = *revision.get_or_insert(page.revision);
             if page.next_page_token.is_empty() {
-                return Ok(gates);
+                return Ok(Listing { gates, revision });
             }
             request.page_token = page.next_page_token;
         }
@@ -119,8 +145,7 @@ impl Client {
 
     /// Deletes a gate; waits on it end as rejected if it was undecided.
     pub async fn delete(&self, request: DeleteGateRequest) -> Result<(), Error> {
-        let answer = self.service.clone().delete_gate(request).await;
-        answer.map(Response::into_inner).map_err(|status| Error::from_status(&self.address, status))
+        self.attempt(&request, &|mut service, request| async move { service.delete_gate(request).await }).await
     }
 
     /// Approves a gate's current round.
@@ -175,22 +200,34 @@ impl Client {
         Watch::new(self.clone(), request)
     }
 
-    // A future of a named type, not an `AsyncFn`: only so can callers spawn what calls this.
+    // The calls are futures of a named type, not `AsyncFn`s: only so can callers spawn what makes them.
     async fn call<R: Clone, T, F>(
         &self,
         request: &R,
-        call: impl Fn(GateServiceClient<Channel>, R) -> F,
+        call: impl Fn(GateServiceClient<Channel>, Request<R>) -> F,
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let attempt = || {
-            let calling = call(self.service.clone(), request.clone());
-            async move {
-                calling.await.map(Response::into_inner).map_err(|status| Error::from_status(&self.address, status))
-            }
-        };
-        attempt.retry(backoff::of_calls()).when(Error::is_transient).await
+        let begin = Instant::now();
+        let attempt = || self.attempt(request, &call);
+        // One attempt may have used up the time for all.
+        let again = |error: &Error| error.is_transient() && begin.elapsed() < backoff::CALL_PAUSES_MAX;
+        attempt.retry(backoff::of_calls()).when(again).await
+    }
+
+    async fn attempt<R: Clone, T, F>(
+        &self,
+        request: &R,
+        call: &impl Fn(GateServiceClient<Channel>, Request<R>) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut request = Request::new(request.clone());
+        request.set_timeout(CALL_TIMEOUT);
+        let answer = call(self.calls.clone(), request).await;
+        answer.map(Response::into_inner).map_err(|status| Error::from_status(&self.address, status))
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
+use jiff::{Span, SpanRelativeTo};
 
 /// The flags of `gatepost serve`, as written.
 #[derive(Args, Clone, Debug)]
@@ -22,14 +25,49 @@ pub struct ServeArgs {
           value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub cache_mib: u64,
 
+    /// How long what is resolved is kept: resolved gates, past events and request ids. `forever` keeps them all
+    #[arg(long, env = "GATEPOST_RETENTION", value_name = "AGE", default_value = "90d")]
+    pub retention: Age,
+
+    /// How many of the latest events are kept, whatever their age; 0 sets no bound
+    #[arg(long, env = "GATEPOST_RETENTION_EVENTS", value_name = "COUNT", default_value_t = 0)]
+    pub retention_events: u64,
+
     /// Time for open calls to end after SIGTERM or Ctrl-C, in seconds
     #[arg(long, env = "GATEPOST_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = 8,
           value_parser = clap::value_parser!(u64).range(0..=3_600))]
     pub drain_seconds: u64,
 
     /// Listen on an address that other machines reach, without any protection
-    #[arg(long, env = "GATEPOST_INSECURE")]
+    #[arg(long, env = "GATEPOST_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
+}
+
+/// How long something is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age(pub Option<Duration>);
+
+impl FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "forever" { Ok(Self(None)) } else { duration(text).map(|age| Self(Some(age))) }
+    }
+}
+
+/// Reads a duration as people write it: `5m`, `1h 30m`, `2 days`, `PT5M`.
+///
+/// # Errors
+///
+/// What to write instead.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let hint = "write it as 30s, 5m, 1h 30m or 2d";
+    let span: Span = text.parse().map_err(|_| hint.to_owned())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| hint.to_owned())?;
+    match Duration::try_from(duration) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("it has to be longer than nothing".to_owned()),
+    }
 }
 
 /// What the server is told, once it makes sense.
@@ -41,6 +79,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Memory for the store's page cache.
     pub cache_bytes: u64,
+    /// How old what is resolved may become; none keeps it for ever.
+    pub retention_age: Option<Duration>,
+    /// How many of the latest events are kept; none sets no bound.
+    pub retention_events: Option<u64>,
     /// How long open calls may take to end once the server stops.
     pub drain: Duration,
 }
@@ -67,6 +109,8 @@ impl TryFrom<ServeArgs> for Config {
             listen: args.listen,
             data_dir: args.data_dir,
             cache_bytes: args.cache_mib * 1024 * 1024,
+            retention_age: args.retention.0,
+            retention_events: Some(args.retention_events).filter(|events| *events > 0),
             drain: Duration::from_secs(args.drain_seconds),
         })
     }
@@ -78,7 +122,15 @@ mod tests {
 
     fn args(listen: &str, insecure: bool) -> ServeArgs {
         let listen = listen.parse().unwrap();
-        ServeArgs { listen, data_dir: "data".into(), cache_mib: 2, drain_seconds: 3, insecure }
+        ServeArgs {
+            listen,
+            data_dir: "data".into(),
+            cache_mib: 2,
+            retention: "90d".parse().unwrap(),
+            retention_events: 0,
+            drain_seconds: 3,
+            insecure,
+        }
     }
 
     #[test]
@@ -97,5 +149,31 @@ mod tests {
     fn units_are_converted() {
         let config = Config::try_from(args("127.0.0.1:0", false)).unwrap();
         assert_eq!((config.cache_bytes, config.drain), (2 * 1024 * 1024, Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        for (text, seconds) in [
+            ("2s", 2),
+            ("5m", 300),
+            ("1h 30m", 5_400),
+            ("PT5M", 300),
+            ("1 day", 86_400),
+            ("2w", 1_209_600),
+            ("90sec", 90),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for text in ["", "5", "soon", "0s", "-5m", "5m ago", "1 month", "1y"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn retention_may_be_for_ever() {
+        assert_eq!("forever".parse(), Ok(Age(None)));
+        assert_eq!("90d".parse(), Ok(Age(Some(Duration::from_secs(90 * 86_400)))));
+        assert!("never".parse::<Age>().is_err());
     }
 }

@@ -1,24 +1,26 @@
 //! Puts the server together: the store, the coordinator and the API on one listener.
 
-use std::io;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
 use tonic::transport;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
 use tonic_reflection::server::Builder as Reflection;
 
 use tonic_types::pb::FILE_DESCRIPTOR_SET as ERROR_DESCRIPTOR_SET;
 
 use crate::config::Config;
-use crate::coordinator::{Clock, Coordinator};
+use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::grpc::Service;
 use crate::proto::DESCRIPTOR_SET;
 use crate::proto::gate_service_server::GateServiceServer;
-use crate::store::{self, sled::Sled};
+use crate::store::{self, Store, sled::Sled};
 
 /// Largest request: twice the largest spec and inputs together. A larger one is refused before it is read.
 const REQUEST_BYTES_MAX: usize = 128 * 1024;
@@ -46,9 +48,6 @@ pub enum Error {
     /// The store's opening was cut short.
     #[error("the store was not opened: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
-    /// The listener cannot be used.
-    #[error("the listener cannot be used: {0}")]
-    Listener(#[from] io::Error),
 }
 
 /// A coordinator whose store is open, ready to serve.
@@ -66,7 +65,10 @@ impl Server {
     pub async fn open(config: &Config) -> Result<Self, Error> {
         let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
         let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
-        Ok(Self { coordinator: Coordinator::new(Arc::new(store), Clock::start()), drain: config.drain })
+        let last = store.event(store.revision()).await?;
+        let clock = Clock::start(last.map_or(SystemTime::UNIX_EPOCH, |event| event.time));
+        let retention = Retention { age: config.retention_age, events: config.retention_events };
+        Ok(Self { coordinator: Coordinator::new(Arc::new(store), clock, retention), drain: config.drain })
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -78,7 +80,7 @@ impl Server {
     /// If the store fails: the process should end with an error then.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let Self { coordinator, drain } = self;
-        let (health, health_service) = tonic_health::server::health_reporter();
+        let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
         let gates =
             GateServiceServer::new(Service::new(coordinator.clone())).max_decoding_message_size(REQUEST_BYTES_MAX);
@@ -86,6 +88,8 @@ impl Server {
             Reflection::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(HEALTH_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
                 // So that generic clients can show the details of errors.
                 .register_encoded_file_descriptor_set(ERROR_DESCRIPTOR_SET)
         };
@@ -101,21 +105,28 @@ impl Server {
 
         let stop = CancellationToken::new();
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let mut serving = std::pin::pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
+        let mut serving = pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
+        let mut running = pin!(coordinator.run());
         tokio::select! {
             served = &mut serving => return Ok(served?),
-            failed = coordinator.run() => match failed? {},
+            failed = &mut running => match failed? {},
             () = shutdown => {}
         }
 
         tracing::info!("stopping: open calls have {:?} to end", drain);
-        health.set_not_serving::<GateServiceServer<Service>>().await;
+        for service in ["", GateServiceServer::<Service>::NAME] {
+            health.set_service_status(service, ServingStatus::NotServing).await;
+            // Ends the streams that watch it, which would hold up the stop: they are told the above first.
+            health.clear_service_status(service).await;
+        }
         coordinator.drain();
         stop.cancel();
-        if let Ok(served) = tokio::time::timeout(drain, serving).await {
-            return Ok(served?);
+        tokio::select! {
+            served = serving => served?,
+            // What fails now fails as before: nobody is told that it was stored.
+            failed = running => match failed? {},
+            () = tokio::time::sleep(drain) => tracing::warn!("some calls did not end in time and were cut off"),
         }
-        tracing::warn!("some calls did not end in time and were cut off");
         Ok(())
     }
 }

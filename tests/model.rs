@@ -106,7 +106,7 @@ impl Domain {
         };
         match *ask {
             Ask::Create { terms } => Command::Create { uid: Uid(step.to_string()), spec: spec(terms), requester: by },
-            Ask::Wait { round: pin } => Command::Wait { round: round(pin), by },
+            Ask::Wait { round: pin } => Command::Wait { round: round(pin), uid: None, by },
             Ask::Vote { voter, approves, round: round_pin, etag: etag_pin, digest: digest_pin } => {
                 let ballot = Ballot {
                     round: round(round_pin),

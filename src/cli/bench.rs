@@ -9,7 +9,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
-use super::{Globals, output, text};
+use super::output::{self, Output};
+use super::{Globals, OnGates};
+use crate::config;
 use target::Target;
 
 mod callers;
@@ -35,11 +37,11 @@ enum Verb {
     /// Measure durable decisions per second, and how long each takes
     ///
     /// Beside them, in the same run: an RPC that stores nothing, and fdatasync alone.
-    Decide(DecideArgs),
+    Decide(OnGates<DecideArgs>),
     /// Measure how long a decision takes to reach those who wait
-    Wake(WakeArgs),
+    Wake(OnGates<WakeArgs>),
     /// Measure the memory that waits take
-    Waiters(WaitersArgs),
+    Waiters(OnGates<WaitersArgs>),
     /// Measure how long a coordinator takes to start on what is stored
     Recover(RecoverArgs),
 }
@@ -52,7 +54,7 @@ struct DecideArgs {
     concurrency: NonZeroUsize,
 
     /// How long decisions are measured; everything around them takes about twice as long again
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = text::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration)]
     duration: Duration,
 
     /// Resolved gates to store before; not with --server
@@ -112,6 +114,10 @@ struct RecoverArgs {
     #[arg(long, value_name = "N", default_value = "5")]
     runs: NonZeroU32,
 
+    /// How results are written: for people, or as one JSON object
+    #[arg(long, short, value_enum, default_value_t, value_name = "text|json", hide_possible_values = true)]
+    output: Output,
+
     #[command(flatten)]
     temporary: TemporaryArgs,
 }
@@ -126,39 +132,36 @@ struct TemporaryArgs {
 }
 
 /// Measures, and shows what came out.
-pub(super) async fn run(globals: &Globals, args: BenchArgs) -> Result<(), Failure> {
+pub(super) async fn run(args: BenchArgs) -> Result<(), Failure> {
     raise_file_limit();
     let interrupted = interrupted()?;
+    let output = match &args.verb {
+        Verb::Decide(OnGates { globals, .. })
+        | Verb::Wake(OnGates { globals, .. })
+        | Verb::Waiters(OnGates { globals, .. }) => globals.output,
+        Verb::Recover(args) => args.output,
+    };
     let report = tokio::select! {
-        report = measure(globals, args.verb) => report?,
+        report = measure(args.verb) => report?,
         () = interrupted => return Err(Failure::Interrupted("nothing was measured".to_owned())),
     };
-    output::line(&report.show(globals.output))
+    output::line(&report.show(output))
 }
 
-async fn measure(globals: &Globals, verb: Verb) -> Result<report::Report, Failure> {
+async fn measure(verb: Verb) -> Result<report::Report, Failure> {
+    let target = async |globals: &Globals, temporary: &TemporaryArgs| Target::choose(globals, &temporary.dir).await;
     match verb {
-        Verb::Decide(args) => {
-            if args.gates_stored > 0 {
-                only_temporary(globals, "--gates-stored")?;
+        Verb::Decide(OnGates { args, globals }) => {
+            if args.gates_stored > 0 && globals.server.server.is_some() {
+                let problem =
+                    "--gates-stored needs a coordinator of its own: leave --server out, GATEPOST_SERVER unset";
+                return Err(Failure::Here(problem.to_owned()));
             }
-            decide::run(Target::choose(globals, &args.temporary.dir).await?, &args).await
+            decide::run(target(&globals, &args.temporary).await?, &args).await
         }
-        Verb::Wake(args) => wake::run(Target::choose(globals, &args.temporary.dir).await?, &args).await,
-        Verb::Waiters(args) => waiters::run(Target::choose(globals, &args.temporary.dir).await?, &args).await,
-        Verb::Recover(args) => {
-            only_temporary(globals, "bench recover")?;
-            recover::run(&args).await
-        }
-    }
-}
-
-fn only_temporary(globals: &Globals, what: &str) -> Result<(), Failure> {
-    match &globals.server {
-        Some(_) => Err(Failure::Here(format!(
-            "{what} needs a coordinator of its own: leave --server out, and GATEPOST_SERVER unset"
-        ))),
-        None => Ok(()),
+        Verb::Wake(OnGates { args, globals }) => wake::run(target(&globals, &args.temporary).await?, &args).await,
+        Verb::Waiters(OnGates { args, globals }) => waiters::run(target(&globals, &args.temporary).await?, &args).await,
+        Verb::Recover(args) => recover::run(&args).await,
     }
 }
 

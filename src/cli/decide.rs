@@ -4,8 +4,10 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
-use super::{Globals, sentence};
-use crate::proto::{ApproveRequest, RejectRequest, Struct, from_json};
+use super::output::Output;
+use super::{Globals, sentence, text};
+use crate::client::{Client, Error};
+use crate::proto::{ApproveRequest, Gate, RejectRequest, Struct, from_json};
 
 /// The flags of `gatepost approve`.
 #[derive(Args)]
@@ -73,8 +75,16 @@ pub(super) async fn approve(globals: &Globals, args: ApproveArgs) -> Result<(), 
     let (gate, comment, inputs) = (args.gate, args.comment, inputs(args.inputs)?);
     let request =
         ApproveRequest { gate, round, etag, subject_digest, comment, inputs, request_id, on_behalf_of, validate_only };
-    let gate = globals.client()?.approve(request).await?;
-    globals.output.write(&gate, |gate| sentence::decision(gate, validate_only))
+    let client = globals.client()?;
+    let before = match globals.output {
+        Output::Text => repeated(&client, &request).await?,
+        Output::Json => None,
+    };
+    let gate = client.approve(request).await?;
+    globals.output.write(&gate, |gate| match before {
+        Some(before) if stands(&before, gate) => sentence::approved_already(gate),
+        _ => sentence::decision(gate, validate_only),
+    })
 }
 
 /// Rejects a gate and tells what that came to.
@@ -84,6 +94,24 @@ pub(super) async fn reject(globals: &Globals, args: RejectArgs) -> Result<(), Fa
     let request = RejectRequest { gate, round, etag, subject_digest, reason, request_id, on_behalf_of, validate_only };
     let gate = globals.client()?.reject(request).await?;
     globals.output.write(&gate, |gate| sentence::decision(gate, validate_only))
+}
+
+/// Returns the gate if an approval would change nothing, because its voter has approved the round before. The answer of
+/// the approval cannot tell: it is the gate with that vote either way.
+async fn repeated(client: &Client, request: &ApproveRequest) -> Result<Option<Gate>, Failure> {
+    let check = ApproveRequest { validate_only: true, ..request.clone() };
+    match client.approve(check).await {
+        // A gate that would change has no revision.
+        Ok(gate) => Ok(Some(gate).filter(|gate| gate.revision != 0)),
+        // The call itself meets the same, or else repeats one that was answered before.
+        Err(Error::Refused(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says whether a vote that was there before still stands, so that the answer has no new one by the same voter.
+fn stands(before: &Gate, answer: &Gate) -> bool {
+    answer.resolution.is_none() && (&before.uid, before.round) == (&answer.uid, answer.round)
 }
 
 fn input(text: &str) -> Result<(String, Value), String> {
@@ -96,6 +124,9 @@ fn inputs(pairs: Vec<(String, Value)>) -> Result<Option<Struct>, Failure> {
     if pairs.is_empty() {
         return Ok(None);
     }
+    if let Some(key) = text::repeated(pairs.iter().map(|(key, _)| key)) {
+        return Err(Failure::Usage(format!("--input {key} is given twice: an input has one value")));
+    }
     // Read as a field of a message that has such a field: a Struct by itself has no name to find its descriptor by.
     let inputs: Map<String, Value> = pairs.into_iter().collect();
     let request = serde_json::json!({ "inputs": inputs }).to_string();
@@ -107,7 +138,7 @@ fn inputs(pairs: Vec<(String, Value)>) -> Result<Option<Struct>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::to_json;
+    use crate::proto::{Resolution, to_json};
 
     #[test]
     fn inputs_are_json_or_else_strings() {
@@ -119,6 +150,22 @@ mod tests {
         }});
         assert_eq!(serde_json::from_str::<Value>(&to_json(&request).unwrap()).unwrap(), json);
         assert!(input("percent").is_err());
+    }
+
+    #[test]
+    fn an_input_with_two_values_is_refused() {
+        let pairs = ["a=1", "b=1", "a=2"].map(|pair| input(pair).unwrap());
+        let Err(Failure::Usage(told)) = inputs(pairs.into()) else { panic!("it was taken") };
+        assert_eq!(told, "--input a is given twice: an input has one value");
+    }
+
+    #[test]
+    fn a_vote_stands_until_its_round_ends() {
+        let gate = |uid: &str, round| Gate { uid: uid.into(), round, ..Gate::default() };
+        assert!(stands(&gate("u", 1), &gate("u", 1)));
+        assert!(!stands(&gate("u", 1), &gate("u", 2)) && !stands(&gate("u", 1), &gate("v", 1)));
+        let resolved = Gate { resolution: Some(Resolution::default()), ..gate("u", 1) };
+        assert!(!stands(&gate("u", 1), &resolved));
     }
 
     #[test]

@@ -9,9 +9,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::failure::{Failure, chain};
-use super::{Globals, SERVER_DEFAULT, exit, output, sentence, serve, text, wait};
+use super::{SERVER_DEFAULT, ServerArgs, exit, output, sentence, serve, text, wait};
 use crate::client::{Client, Outcome};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::proto::{self, Gate, GateStatus, Spec, WaitRequest};
 use crate::server::Server;
 
@@ -34,12 +34,15 @@ const DRAIN: Duration = Duration::from_secs(1);
 #[derive(Args)]
 pub(super) struct DemoArgs {
     /// How long each gate waits for a decision
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = text::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = config::duration)]
     timeout: Duration,
 
     /// Create the gates approved, so that nobody is asked
     #[arg(long)]
     auto_approve: bool,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// A step of the pipeline.
@@ -52,9 +55,9 @@ enum Step {
 }
 
 /// Runs the pipeline on the coordinator that is named, or else on a temporary one.
-pub(super) async fn run(globals: &Globals, args: DemoArgs) -> Result<u8, Failure> {
-    if globals.server.is_some() {
-        return pipeline(&globals.client()?, &args).await;
+pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
+    if args.server.server.is_some() {
+        return pipeline(&args.server.client()?, &args).await;
     }
 
     serve::log_to_stderr("warn");
@@ -65,7 +68,14 @@ pub(super) async fn run(globals: &Globals, args: DemoArgs) -> Result<u8, Failure
     let listener = TcpListener::bind(loopback).await.map_err(|error| failed(&error))?;
     let listen = listener.local_addr().map_err(|error| failed(&error))?;
     let data_dir = directory.path().to_owned();
-    let config = Config { listen, data_dir, cache_bytes: CACHE_BYTES, drain: DRAIN };
+    let config = Config {
+        listen,
+        data_dir,
+        cache_bytes: CACHE_BYTES,
+        retention_age: None,
+        retention_events: None,
+        drain: DRAIN,
+    };
 
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::open(&config).await.map_err(|error| failed(&error))?;
@@ -83,7 +93,10 @@ pub(super) async fn run(globals: &Globals, args: DemoArgs) -> Result<u8, Failure
     };
     drop(stop);
     coordinator.await.map_err(|error| failed(&error))?;
-    result
+    result.map_err(|failure| match failure {
+        Failure::Interrupted(_) => Failure::Interrupted("the temporary coordinator is gone, and its gates".to_owned()),
+        other => other,
+    })
 }
 
 /// Runs the steps, skips what lies downstream of a gate that is not approved, and tells how each ended.
@@ -131,7 +144,7 @@ async fn block(client: &Client, args: &DemoArgs, gate: &str, title: &str) -> Res
         ..Spec::default()
     };
     let waiter = Some(wait::waiter(None, "gatepost demo".to_owned()));
-    let request = WaitRequest { gate: gate.to_owned(), round: 0, spec: Some(spec), waiter };
+    let request = WaitRequest { gate: gate.to_owned(), spec: Some(spec), waiter, ..WaitRequest::default() };
     let on_change = |gate: &Gate| match gate.status() {
         GateStatus::Waiting if gate.votes.is_empty() => output::line(&how_to_decide(gate, client.address())),
         _ => Ok(()),

@@ -10,7 +10,9 @@ pub(super) const ERROR: u8 = 1;
 pub(super) const REJECTED: u8 = 10;
 /// The gate timed out.
 pub(super) const TIMED_OUT: u8 = 11;
-/// Ctrl-C, as a shell reports it: 128 + SIGINT. Wrong usage is 2, which clap sees to.
+/// A wrong command line, as clap ends it.
+pub(super) const USAGE: u8 = 2;
+/// Ctrl-C, as a shell reports it: 128 + SIGINT.
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// Returns how a wait with this outcome exits.

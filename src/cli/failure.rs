@@ -8,6 +8,8 @@ use crate::client::{Error, Refusal};
 pub(super) enum Failure {
     /// The coordinator refused, or did not answer.
     Client(Error),
+    /// The command line makes no sense, said in full.
+    Usage(String),
     /// Something on this side, said in full.
     Here(String),
     /// Ctrl-C, with what that leaves behind.
@@ -21,7 +23,7 @@ impl Failure {
     pub(super) fn tell(&self) {
         match self {
             Self::Client(error) => output::error(&text::escape(&advice(error))),
-            Self::Here(message) => output::error(&text::escape(message)),
+            Self::Usage(message) | Self::Here(message) => output::error(&text::escape(message)),
             Self::Interrupted(message) => output::note(&format!("interrupted: {message}")),
             Self::PipeClosed => {}
         }
@@ -31,6 +33,7 @@ impl Failure {
         match self {
             Self::Client(Error::Deleted { .. }) => exit::REJECTED,
             Self::Client(_) | Self::Here(_) => exit::ERROR,
+            Self::Usage(_) => exit::USAGE,
             Self::Interrupted(_) => exit::INTERRUPTED,
             Self::PipeClosed => exit::OK,
         }
@@ -78,11 +81,13 @@ fn refused(refusal: &Refusal) -> String {
             value("fields").unwrap_or("a field")
         ),
         ("GATE_ALREADY_RESOLVED", Some(gate)) => {
-            let status = value("status").unwrap_or("decided").to_lowercase().replace('_', " ");
+            let ended = match value("status") {
+                Some("TIMED_OUT") => "timed out".to_owned(),
+                status => format!("was {}", status.unwrap_or("decided").to_lowercase()),
+            };
             let by = value("by").map(|by| format!(" by {by}")).unwrap_or_default();
             let at = value("time").map(|time| format!(" at {time}")).unwrap_or_default();
-            format!("{gate} was {status}{by}{at}: `gatepost reset {gate}` begins a new round")
-                .replace("was timed out", "timed out")
+            format!("{gate} {ended}{by}{at}: `gatepost reset {gate}` begins a new round")
         }
         // The coordinator's own sentences say what to do.
         _ => refusal.message.clone(),
@@ -119,6 +124,11 @@ mod tests {
         );
         let by_nobody = [("gate", "a"), ("status", "TIMED_OUT"), ("by", "")];
         assert_eq!(told("GATE_ALREADY_RESOLVED", &by_nobody), "a timed out: `gatepost reset a` begins a new round");
+        let odd = [("gate", "a"), ("status", "REJECTED"), ("by", "who was timed out")];
+        assert_eq!(
+            told("GATE_ALREADY_RESOLVED", &odd),
+            "a was rejected by who was timed out: `gatepost reset a` begins a new round"
+        );
     }
 
     #[test]

@@ -46,36 +46,49 @@ pub async fn run() -> ExitCode {
 #[derive(Parser)]
 #[command(name = "gatepost", version, propagate_version = true)]
 struct Cli {
-    #[command(flatten)]
-    globals: Globals,
     #[command(subcommand)]
     verb: Verb,
 }
 
-/// What every command understands.
+/// Which coordinator a command talks to.
 #[derive(clap::Args)]
-struct Globals {
-    #[arg(long, global = true, env = "GATEPOST_SERVER", value_name = "URL", hide_env_values = true,
+struct ServerArgs {
+    #[arg(long, env = "GATEPOST_SERVER", value_name = "URL", hide_env_values = true, help_heading = None,
           help = format!("Address of the coordinator [default: {SERVER_DEFAULT}]"))]
     server: Option<String>,
+}
+
+impl ServerArgs {
+    fn client(&self) -> Result<Client, client::Error> {
+        Client::new(self.server.as_deref().unwrap_or(SERVER_DEFAULT))
+    }
+}
+
+/// What every command about gates understands.
+#[derive(clap::Args)]
+struct Globals {
+    #[command(flatten)]
+    server: ServerArgs,
 
     /// How results are written: for people, or one JSON object a line
-    #[arg(
-        long,
-        short,
-        global = true,
-        value_enum,
-        default_value_t,
-        value_name = "text|json",
-        hide_possible_values = true
-    )]
+    #[arg(long, short, value_enum, default_value_t, value_name = "text|json", hide_possible_values = true,
+          help_heading = None)]
     output: Output,
 }
 
 impl Globals {
     fn client(&self) -> Result<Client, client::Error> {
-        Client::new(self.server.as_deref().unwrap_or(SERVER_DEFAULT))
+        self.server.client()
     }
+}
+
+/// A command about gates: what it understands itself, and what they all do.
+#[derive(clap::Args)]
+struct OnGates<T: clap::Args> {
+    #[command(flatten)]
+    args: T,
+    #[command(flatten)]
+    globals: Globals,
 }
 
 #[derive(Subcommand)]
@@ -83,33 +96,33 @@ enum Verb {
     /// Run the coordinator
     Serve(ServeArgs),
     /// Create a gate
-    Create(gates::CreateArgs),
+    Create(OnGates<gates::CreateArgs>),
     /// Show a gate
-    Get(gates::GetArgs),
+    Get(OnGates<gates::GetArgs>),
     /// List gates
-    List(gates::ListArgs),
+    List(OnGates<gates::ListArgs>),
     /// Block until a gate is decided
     ///
     /// With any of the flags that say what the gate asks for, the gate is created if it is missing; without, it has to
     /// exist. Reconnects by itself.
     ///
     /// Exits with 0 if the gate was approved, 10 if it was rejected or deleted, 11 if it timed out.
-    Wait(wait::WaitArgs),
+    Wait(OnGates<wait::WaitArgs>),
     /// Approve a gate
-    Approve(decide::ApproveArgs),
+    Approve(OnGates<decide::ApproveArgs>),
     /// Reject a gate
-    Reject(decide::RejectArgs),
+    Reject(OnGates<decide::RejectArgs>),
     /// Begin a new round of a gate, or of all gates below a prefix
-    Reset(gates::ResetArgs),
+    Reset(OnGates<gates::ResetArgs>),
     /// Delete a gate
-    Delete(gates::DeleteArgs),
+    Delete(OnGates<gates::DeleteArgs>),
     /// Show what happens to gates, as it happens
-    Watch(follow::WatchArgs),
+    Watch(OnGates<follow::WatchArgs>),
     /// Show what has happened to gates, oldest first
-    History(follow::HistoryArgs),
+    History(OnGates<follow::HistoryArgs>),
     /// Run a deployment pipeline with two gates to approve
     Demo(demo::DemoArgs),
-    /// Measure what this host can bear, on a temporary coordinator unless --server names one
+    /// Measure what this host can bear
     Bench(bench::BenchArgs),
     /// Write the completions of a shell
     Completions {
@@ -118,21 +131,21 @@ enum Verb {
     },
 }
 
-async fn dispatch(Cli { globals, verb }: Cli) -> Result<u8, Failure> {
+async fn dispatch(Cli { verb }: Cli) -> Result<u8, Failure> {
     match verb {
-        Verb::Wait(args) => return wait::run(&globals, args).await,
-        Verb::Demo(args) => return demo::run(&globals, args).await,
+        Verb::Wait(OnGates { args, globals }) => return wait::run(&globals, args).await,
+        Verb::Demo(args) => return demo::run(args).await,
         Verb::Serve(args) => serve::run(args).await?,
-        Verb::Create(args) => gates::create(&globals, args).await?,
-        Verb::Get(args) => gates::get(&globals, args).await?,
-        Verb::List(args) => gates::list(&globals, args).await?,
-        Verb::Approve(args) => decide::approve(&globals, args).await?,
-        Verb::Reject(args) => decide::reject(&globals, args).await?,
-        Verb::Reset(args) => gates::reset(&globals, args).await?,
-        Verb::Delete(args) => gates::delete(&globals, args).await?,
-        Verb::Watch(args) => follow::watch(&globals, args).await?,
-        Verb::History(args) => follow::history(&globals, args).await?,
-        Verb::Bench(args) => bench::run(&globals, args).await?,
+        Verb::Create(OnGates { args, globals }) => gates::create(&globals, args).await?,
+        Verb::Get(OnGates { args, globals }) => gates::get(&globals, args).await?,
+        Verb::List(OnGates { args, globals }) => gates::list(&globals, args).await?,
+        Verb::Approve(OnGates { args, globals }) => decide::approve(&globals, args).await?,
+        Verb::Reject(OnGates { args, globals }) => decide::reject(&globals, args).await?,
+        Verb::Reset(OnGates { args, globals }) => gates::reset(&globals, args).await?,
+        Verb::Delete(OnGates { args, globals }) => gates::delete(&globals, args).await?,
+        Verb::Watch(OnGates { args, globals }) => follow::watch(&globals, args).await?,
+        Verb::History(OnGates { args, globals }) => follow::history(&globals, args).await?,
+        Verb::Bench(args) => bench::run(args).await?,
         Verb::Completions { shell } => completions(shell)?,
     }
     Ok(exit::OK)

@@ -58,6 +58,11 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Writes what may go wrong.
+pub(super) fn warning(text: &str) {
+    note(&format!("{} {text}", "warning:".yellow().bold()));
+}
+
 /// Writes what went wrong.
 pub(super) fn error(text: &str) {
     note(&format!("{} {text}", "error:".red().bold()));

@@ -2,7 +2,11 @@
 
 use super::status::{coloured, word};
 use super::text::{duration, escape, exact, left, relative};
+use crate::domain::Principal;
 use crate::proto::{Cause, Event, EventType, Gate, GateStatus, Resolution, Verdict, Vote};
+
+/// Why a coordinator without identities counts one vote only.
+const ONE_VOTER: &str = "without identities, all callers are one voter";
 
 /// Says who ended a gate's round, when, and why.
 pub(super) fn outcome(gate: &Gate, now: jiff::Timestamp) -> String {
@@ -51,6 +55,21 @@ pub(super) fn decision(gate: &Gate, validate_only: bool) -> String {
         (false, false) => format!("vote recorded: {name} has {}", approvals(gate)),
         (false, true) => format!("{name} would have {}; nothing was changed", approvals(gate)),
     }
+}
+
+/// Says that a voter's approval was there before.
+pub(super) fn approved_already(gate: &Gate) -> String {
+    let is_anonymous = gate.votes.iter().any(|vote| vote.voter == Principal::anonymous().as_str());
+    let why = if is_anonymous { format!(" ({ONE_VOTER})") } else { String::new() };
+    format!("you have approved already: {} has {}{why}", escape(&gate.name), approvals(gate))
+}
+
+/// Says that an undecided gate asks for more approvals than there are voters, where that is known.
+pub(super) fn too_few_voters(gate: &Gate) -> Option<String> {
+    let asked = required(gate);
+    let is_short = asked > 1 && gate.resolution.is_none() && gate.requester == Principal::anonymous().as_str();
+    let name = escape(&gate.name);
+    is_short.then(|| format!("{name} asks for {asked} approvals and cannot get more than 1: {ONE_VOTER}"))
 }
 
 /// Says what happened, on one line.
@@ -175,5 +194,23 @@ mod tests {
         assert_eq!(decision(&gate, false), "vote recorded: a has 1 of 2 approvals");
         assert_eq!(decision(&gate, true), "a would have 1 of 2 approvals; nothing was changed");
         assert_eq!(plain(&standing(&gate, now())), "waiting, 1 of 2 approvals, round 2, 4m 12s left");
+    }
+
+    #[test]
+    fn approvals_that_cannot_be_reached_are_told() {
+        let spec = Some(Spec { required_approvals: 2, ..Spec::default() });
+        let vote = Vote { verdict: Verdict::Approve.into(), voter: "anonymous".into(), ..Vote::default() };
+        let gate = Gate { name: "a".into(), spec, votes: vec![vote], requester: "anonymous".into(), ..Gate::default() };
+        let why = "without identities, all callers are one voter";
+        let warning = format!("a asks for 2 approvals and cannot get more than 1: {why}");
+        assert_eq!(too_few_voters(&gate), Some(warning));
+        let told = format!("you have approved already: a has 1 of 2 approvals ({why})");
+        assert_eq!(approved_already(&gate), told);
+
+        assert_eq!(too_few_voters(&Gate { requester: "bob".into(), ..gate.clone() }), None);
+        assert_eq!(too_few_voters(&Gate { spec: None, ..gate.clone() }), None);
+        let by_bob = vec![Vote { voter: "bob".into(), ..gate.votes[0].clone() }];
+        let told = "you have approved already: a has 1 of 2 approvals";
+        assert_eq!(approved_already(&Gate { votes: by_bob, ..gate }), told);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -16,6 +17,7 @@ use crate::server::Server;
 pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     log_to_stderr("info");
     let config = Config::try_from(args).map_err(|error| Failure::Here(error.to_string()))?;
+    raise_open_files();
     let failed = |what: &str, error: &dyn std::error::Error| Failure::Here(format!("{what}: {}", chain(error)));
 
     let listener = TcpListener::bind(config.listen).await.map_err(|error| cannot_listen(&config, &error))?;
@@ -47,6 +49,19 @@ pub(super) fn log_to_stderr(default: &str) {
     let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let filter = EnvFilter::new(asked.as_deref().unwrap_or(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(coloured).init();
+}
+
+/// Raises the limit of open files to the highest that the process may have: each worker's connection is one, and shells
+/// start programs with 1,024.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let number = |limit: Option<u64>| limit.map_or_else(|| "any number of".to_owned(), |limit| limit.to_string());
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => tracing::info!("{} open files are allowed, one for each connection", number(maximum)),
+        Err(error) => {
+            tracing::warn!("only {} open files are allowed, one for each connection: {error}", number(current));
+        }
+    }
 }
 
 fn cannot_listen(config: &Config, error: &io::Error) -> Failure {

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::text;
+use crate::config;
 use crate::proto::{self, Link, Spec, Subject};
 
 /// What a gate asks for, as written.
@@ -13,7 +14,7 @@ use crate::proto::{self, Link, Spec, Subject};
 #[command(next_help_heading = "What the gate asks for")]
 pub(super) struct SpecArgs {
     /// How long a round waits for a decision, from its first wait: 30s, 5m, 1h 30m; for ever if left out
-    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = config::duration)]
     timeout: Option<Duration>,
 
     /// One line for people
@@ -54,6 +55,9 @@ impl SpecArgs {
     pub(super) fn spec(self) -> Result<Option<Spec>, Failure> {
         if self == Self::default() {
             return Ok(None);
+        }
+        if let Some(key) = text::repeated(self.labels.iter().map(|(key, _)| key)) {
+            return Err(Failure::Usage(format!("--label {key} is given twice: a label has one value")));
         }
         let timeout = self.timeout.map(proto::Duration::try_from).transpose();
         let subject = Subject { uri: self.subject_uri, digest: self.subject_digest };
@@ -113,6 +117,13 @@ mod tests {
         let spec = spec(&["--label", "team=web", "--label", "empty=", "--link", "diff=https://x/?a=b"]).unwrap();
         assert_eq!((&*spec.labels["team"], &*spec.labels["empty"]), ("web", ""));
         assert_eq!((&*spec.links[0].title, &*spec.links[0].url), ("diff", "https://x/?a=b"));
+    }
+
+    #[test]
+    fn a_label_with_two_values_is_refused() {
+        let Command { spec } = Command::parse_from(["x", "--label", "a=1", "--label", "b=1", "--label", "a=2"]);
+        let Err(Failure::Usage(told)) = spec.spec() else { panic!("it was taken") };
+        assert_eq!(told, "--label a is given twice: a label has one value");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::live::Live;
 use super::output::{self, Output};
 use super::spec::SpecArgs;
-use super::{Globals, exit, sentence};
+use super::{Globals, exit, sentence, text};
 use crate::client::{Error, Outcome, Update, Wait};
 use crate::proto::{Gate, WaitRequest, Waiter};
 
@@ -42,12 +42,20 @@ pub(super) struct WaitArgs {
 /// Waits, tells how the round ended, and returns the exit code that says so.
 pub(super) async fn run(globals: &Globals, args: WaitArgs) -> Result<u8, Failure> {
     let waiter = waiter(args.id, args.note);
-    let request = WaitRequest { gate: args.gate, round: args.round, spec: args.spec.spec()?, waiter: Some(waiter) };
+    let (gate, round, spec) = (args.gate, args.round, args.spec.spec()?);
+    let request = WaitRequest { gate, round, spec, waiter: Some(waiter), ..WaitRequest::default() };
     let wait = globals.client()?.wait(request.clone());
-    let outcome = follow(wait, &request.gate, |gate| match globals.output {
-        // Whoever stopped reading still gets the exit code.
-        Output::Json => output::even_if_closed(globals.output.write(gate, |_| String::new())),
-        Output::Text => Ok(()),
+    let mut warned = false;
+    let outcome = follow(wait, &request.gate, |gate| {
+        if let Some(warning) = sentence::too_few_voters(gate).filter(|_| !warned) {
+            output::warning(&warning);
+            warned = true;
+        }
+        match globals.output {
+            // Whoever stopped reading still gets the exit code.
+            Output::Json => output::even_if_closed(globals.output.write(gate, |_| String::new())),
+            Output::Text => Ok(()),
+        }
     })
     .await?;
     if globals.output == Output::Text {
@@ -81,7 +89,7 @@ pub(super) async fn follow(
                 live.refresh();
                 continue;
             }
-            _ = &mut interrupt => return Err(Failure::Interrupted("the gate is as it was".to_owned())),
+            _ = &mut interrupt => return Err(Failure::Interrupted(left_behind(last.as_ref()))),
         };
         let gate = match update {
             Update::Disconnected { error, .. } => {
@@ -99,5 +107,35 @@ pub(super) async fn follow(
             Ok(outcome) => return Ok(outcome),
             Err(gate) => live.gate(&gate),
         }
+    }
+}
+
+/// Says what a wait that is given up leaves behind: the gate, which it may have made, and the deadline, which it may have
+/// started.
+fn left_behind(gate: Option<&Gate>) -> String {
+    match gate.map(|gate| gate.deadline.as_ref()) {
+        None => "the coordinator has not answered yet".to_owned(),
+        Some(None) => "the gate stays".to_owned(),
+        Some(Some(deadline)) => format!("the gate stays, and its deadline runs on until {}", text::exact(deadline)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Timestamp;
+
+    #[test]
+    fn an_interrupted_wait_says_what_it_leaves_behind() {
+        let deadline = Some(Timestamp { seconds: 1_767_366_245, nanos: 0 });
+        let told = [None, Some(Gate::default()), Some(Gate { deadline, ..Gate::default() })];
+        assert_eq!(
+            told.each_ref().map(|gate| left_behind(gate.as_ref())),
+            [
+                "the coordinator has not answered yet",
+                "the gate stays",
+                "the gate stays, and its deadline runs on until 2026-01-02 15:04:05Z",
+            ]
+        );
     }
 }

@@ -9,7 +9,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts of a wait or a watch, before its random part doubles it at most.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long all pauses of one call may take together: a person looks at the prompt.
-const CALL_PAUSES_MAX: Duration = Duration::from_secs(2);
+pub(super) const CALL_PAUSES_MAX: Duration = Duration::from_secs(2);
 
 /// The pauses between the attempts of one call.
 pub(super) fn of_calls() -> ExponentialBuilder {

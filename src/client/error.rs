@@ -7,6 +7,9 @@ use std::io;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+/// The domain of the coordinator's reasons.
+const DOMAIN: &str = "gatepost";
+
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -18,7 +21,7 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// No coordinator answered: nothing listens there, or the connection broke.
+    /// No coordinator answered: nothing listens there, the connection broke, or something in between cut the call.
     #[error("cannot reach {address} ({problem})")]
     Unreachable {
         /// The address.
@@ -91,24 +94,46 @@ impl Error {
     }
 
     pub(super) fn from_status(address: &str, status: Status) -> Self {
-        if let Some(info) = status.get_details_error_info() {
+        if let Some(info) = status.get_details_error_info().filter(|info| info.domain == DOMAIN) {
             let metadata = info.metadata.into_iter().collect();
             return Self::refused(&status, info.reason, metadata);
         }
-        // Whatever the coordinator refuses carries an ErrorInfo. A status with a source was made on this side from a
-        // broken connection; UNAVAILABLE and UNKNOWN are what proxies and cut streams amount to.
+        // Whatever the coordinator refuses carries such an ErrorInfo. A status with a source was made on this side from
+        // a broken connection. The others come from what stands in between, a proxy that caps how long a stream may
+        // last for example, and say little about the coordinator: they end nothing that trying again could mend.
         let problem = match status.source() {
+            _ if has_expired(&status) => "no answer in time".to_owned(),
             Some(source) => root_cause(source),
-            None if matches!(status.code(), Code::Unavailable | Code::Unknown) => status.message().to_owned(),
-            None => return Self::refused(&status, String::new(), BTreeMap::new()),
+            None if is_final(status.code()) => return Self::refused(&status, String::new(), BTreeMap::new()),
+            None => sentence(&status),
         };
         Self::Unreachable { address: address.to_owned(), problem, source: Box::new(status) }
     }
 
     fn refused(status: &Status, reason: String, metadata: BTreeMap<String, String>) -> Self {
-        let message = if status.message().is_empty() { status.code().description() } else { status.message() };
-        Self::Refused(Box::new(Refusal { code: status.code(), reason, message: message.to_owned(), metadata }))
+        Self::Refused(Box::new(Refusal { code: status.code(), reason, message: sentence(status), metadata }))
     }
+}
+
+/// Says whether a refusal that is not the coordinator's will be the same next time: who asks, or what, is wrong.
+fn is_final(code: Code) -> bool {
+    use Code::{InvalidArgument, OutOfRange, PermissionDenied, Unauthenticated, Unimplemented};
+    // OUT_OF_RANGE is a message that is too large for the transport.
+    matches!(code, InvalidArgument | OutOfRange | PermissionDenied | Unauthenticated | Unimplemented)
+}
+
+/// Says whether a call's time was over. tonic says CANCELLED then, on both sides, others `DEADLINE_EXCEEDED`.
+fn has_expired(status: &Status) -> bool {
+    match status.code() {
+        Code::DeadlineExceeded => true,
+        Code::Cancelled => status.message() == "Timeout expired",
+        _ => false,
+    }
+}
+
+fn sentence(status: &Status) -> String {
+    let message = if status.message().is_empty() { status.code().description() } else { status.message() };
+    message.to_owned()
 }
 
 fn root_cause(error: &(dyn StdError + 'static)) -> String {
@@ -159,8 +184,34 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_stream_is_unreachable_and_a_foreign_refusal_is_not() {
-        assert!(matches!(Error::from_status("a", Status::unknown("no trailers")), Error::Unreachable { .. }));
-        assert!(matches!(Error::from_status("a", Status::unimplemented("")), Error::Refused(_)));
+    fn what_something_in_between_says_is_final_only_where_the_caller_is_wrong() {
+        use Code::{Aborted, Cancelled, DeadlineExceeded, Internal, NotFound, ResourceExhausted, Unavailable, Unknown};
+        use Code::{InvalidArgument, OutOfRange, PermissionDenied, Unauthenticated, Unimplemented};
+
+        for code in [Aborted, Cancelled, DeadlineExceeded, Internal, NotFound, ResourceExhausted, Unavailable, Unknown]
+        {
+            let error = Error::from_status("a", Status::new(code, ""));
+            assert!(matches!(error, Error::Unreachable { .. }) && error.is_transient(), "{code:?}: {error}");
+        }
+        for code in [InvalidArgument, OutOfRange, PermissionDenied, Unauthenticated, Unimplemented] {
+            let error = Error::from_status("a", Status::new(code, ""));
+            assert!(matches!(error, Error::Refused(_)) && !error.is_transient(), "{code:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_reason_of_another_domain_is_not_the_coordinators() {
+        let details = ErrorDetails::with_error_info("GATE_NOT_FOUND", "proxy.example.org", HashMap::new());
+        let error = Error::from_status("a", Status::with_error_details(Code::NotFound, "no route", details));
+        assert_eq!(error.to_string(), "cannot reach a (no route)");
+        assert!(error.refusal("GATE_NOT_FOUND").is_none() && error.is_transient());
+    }
+
+    #[test]
+    fn a_call_whose_time_is_over_has_no_answer() {
+        let expired = [Status::cancelled("Timeout expired"), Status::deadline_exceeded("upstream took too long")];
+        for status in expired {
+            assert_eq!(Error::from_status("a", status).to_string(), "cannot reach a (no answer in time)");
+        }
     }
 }

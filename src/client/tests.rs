@@ -34,7 +34,7 @@ struct Script {
 }
 
 fn next<T>(answers: &Mutex<VecDeque<T>>) -> Result<T, Status> {
-    answers.lock().unwrap().pop_front().ok_or_else(|| Status::aborted("the script is over"))
+    answers.lock().unwrap().pop_front().ok_or_else(|| Status::unimplemented("the script is over"))
 }
 
 #[tonic::async_trait]
@@ -54,7 +54,11 @@ impl GateService for Script {
 
     async fn approve(&self, request: Request<ApproveRequest>) -> Result<Response<Gate>, Status> {
         self.approvals_asked.lock().unwrap().push(request.into_inner());
-        next(&self.approvals)?.map(Response::new)
+        match next(&self.approvals) {
+            Ok(answer) => answer.map(Response::new),
+            // As a coordinator that has stopped running.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     async fn list_gates(&self, request: Request<ListGatesRequest>) -> Result<Response<ListGatesResponse>, Status> {
@@ -95,17 +99,22 @@ impl GateService for Script {
 
 /// Serves the script over in-memory connections, which know no time but the test's.
 fn client_of(script: &Arc<Script>) -> Client {
+    client_through(script, Server::builder())
+}
+
+/// Does the same through a server with other limits.
+fn client_through(script: &Arc<Script>, mut server: Server) -> Client {
     let (connections, accepted) = tokio::sync::mpsc::unbounded_channel();
     let service = GateServiceServer::from_arc(script.clone());
     let incoming = UnboundedReceiverStream::new(accepted).map(Ok::<_, std::io::Error>);
-    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+    tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
     let connector = tower::service_fn(move |_| {
         let (here, there) = tokio::io::duplex(64 * 1024);
         let sent = connections.send(there).map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         std::future::ready(sent.map(|()| hyper_util::rt::TokioIo::new(here)))
     });
-    let channel = Endpoint::from_static("http://scripted:1").connect_with_connector_lazy(connector);
-    Client { service: GateServiceClient::new(channel), address: "http://scripted:1".to_owned() }
+    let channel = || Endpoint::from_static("http://scripted:1").connect_with_connector_lazy(connector.clone());
+    Client::over(channel(), channel(), "http://scripted:1".to_owned())
 }
 
 fn answers<T: Send + 'static>(answers: Vec<Result<T, Status>>) -> Answers<T> {
@@ -193,6 +202,42 @@ async fn heartbeats_keep_a_wait_connected_and_silence_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_proxy_that_caps_how_long_streams_last_ends_neither_a_wait_nor_a_watch() {
+    let cuts =
+        || [Code::DeadlineExceeded, Code::Cancelled, Code::Internal, Code::Aborted].map(|code| Status::new(code, ""));
+    let script = Arc::new(Script::default());
+    let mut waits: VecDeque<_> = cuts().map(|cut| answers(vec![shows(1, GateStatus::Waiting), Err(cut)])).into();
+    waits.push_back(answers(vec![shows(1, GateStatus::Approved)]));
+    *script.waits.lock().unwrap() = waits;
+    let mut watches: VecDeque<_> = cuts().map(|cut| answers(vec![Err(cut)])).into();
+    watches.push_back(answers(vec![Err(Status::permission_denied("not you"))]));
+    *script.watches.lock().unwrap() = watches;
+    let client = client_of(&script);
+
+    assert!(matches!(client.wait(request()).outcome().await, Ok(Outcome::Approved(_))));
+
+    let mut watch = client.watch(WatchRequest::default());
+    for _ in cuts() {
+        assert!(matches!(watch.next().await, Ok(Some(Notice::Disconnected { .. }))));
+    }
+    assert!(matches!(watch.next().await, Err(Error::Refused(refusal)) if refusal.code == Code::PermissionDenied));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_do_not_queue_behind_waits() {
+    let script = Arc::new(Script::default());
+    let for_ever = tokio_stream::once(shows(1, GateStatus::Waiting)).chain(tokio_stream::pending());
+    *script.waits.lock().unwrap() = [Box::pin(for_ever) as Answers<_>].into();
+    *script.approvals.lock().unwrap() = [Ok(gate("u", 1, GateStatus::Approved))].into();
+    let client = client_through(&script, Server::builder().max_concurrent_streams(1));
+
+    let mut wait = client.wait(request());
+    assert!(matches!(wait.next().await, Ok(Some(Update::Gate(_)))));
+    assert!(client.approve(ApproveRequest::default()).await.is_ok());
+    drop(wait);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gate_that_was_deleted_while_away_ends_the_wait() {
     let script = Arc::new(Script::default());
     *script.waits.lock().unwrap() = [
@@ -256,6 +301,17 @@ async fn a_call_is_repeated_with_the_same_request_id_while_the_coordinator_is_un
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_is_not_answered_ends() {
+    let script = Arc::new(Script::default());
+    let begin = Instant::now();
+
+    let error = client_of(&script).approve(ApproveRequest::default()).await.unwrap_err();
+
+    assert_eq!(error.to_string(), "cannot reach http://scripted:1 (no answer in time)");
+    assert!((CALL_TIMEOUT..CALL_TIMEOUT * 2).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_call_is_not_repeated() {
     let script = Arc::new(Script::default());
     let conflict = refuses(Code::FailedPrecondition, "GATE_ALREADY_RESOLVED", &[]);
@@ -270,10 +326,12 @@ async fn a_refused_call_is_not_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_follows_its_pages() {
+async fn a_list_follows_its_pages_and_says_from_where_to_watch() {
     let script = Arc::new(Script::default());
-    let page = |token: &str| ListGatesResponse { next_page_token: token.into(), ..Default::default() };
-    *script.pages.lock().unwrap() = [page("x"), page("xx"), page("")].into();
-    let gates = client_of(&script).list(ListGatesRequest::default()).await.unwrap();
-    assert_eq!(gates.iter().map(|gate| gate.uid.as_str()).collect::<Vec<_>>(), ["", "x", "xx"]);
+    let page = |token: &str, revision| ListGatesResponse { next_page_token: token.into(), revision, gates: vec![] };
+    *script.pages.lock().unwrap() = [page("x", 7), page("xx", 8), page("", 9)].into();
+    let list = client_of(&script).list(ListGatesRequest::default()).await.unwrap();
+    assert_eq!(list.gates.iter().map(|gate| gate.uid.as_str()).collect::<Vec<_>>(), ["", "x", "xx"]);
+    // What happened while it was read may be missing on the first page.
+    assert_eq!(list.revision, 7);
 }

@@ -110,7 +110,7 @@ fn updates(client: Client, request: WaitRequest) -> impl Stream<Item = Result<Up
         let mut memory = Memory::new(request);
         let mut pauses = Pauses::new();
         loop {
-            let mut service = client.service.clone();
+            let mut service = client.streams.clone();
             let opened = stream::open(service.wait(memory.request())).await;
             let lost = match opened {
                 Err(status) => status,

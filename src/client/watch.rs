@@ -54,7 +54,7 @@ fn notices(client: Client, request: WatchRequest) -> impl Stream<Item = Result<N
         let mut memory = Memory::new(request);
         let mut pauses = Pauses::new();
         loop {
-            let mut service = client.service.clone();
+            let mut service = client.streams.clone();
             let opened = stream::open(service.watch(memory.request())).await;
             let lost = match opened {
                 Err(status) => status,

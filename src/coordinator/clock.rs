@@ -1,33 +1,92 @@
 //! The time that deadlines are measured in.
 
-use std::time::SystemTime;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep_until};
+use rustix::time::{ClockId, clock_gettime};
 
-/// The wall clock as it was at start, and elapsed time since: somebody who sets the machine's clock moves no deadline.
-#[derive(Clone, Copy, Debug)]
+/// The longest sleep without a look at the clock: timers stand still while the machine is suspended, deadlines do not.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The time at the start, and what has elapsed since: somebody who sets the machine's clock moves no deadline.
+#[derive(Clone)]
 pub struct Clock {
-    wall: SystemTime,
-    at: Instant,
+    start: SystemTime,
+    elapsed: Arc<dyn Fn() -> Duration + Send + Sync>,
 }
 
 impl Clock {
-    /// Reads the wall clock, for the only time.
+    /// Reads the machine's clock, for the only time.
+    ///
+    /// `last` is the time of the last thing that is known to have happened. If the machine's clock was set back behind
+    /// it, time goes on from there: what was left of a deadline then is the most that can be left now.
     #[must_use]
-    pub fn start() -> Self {
-        Self { wall: SystemTime::now(), at: Instant::now() }
+    pub fn start(last: SystemTime) -> Self {
+        let wall = SystemTime::now();
+        if let Ok(behind) = last.duration_since(wall)
+            && !behind.is_zero()
+        {
+            tracing::warn!("the machine's clock is {behind:?} behind the last event: going on from that event");
+        }
+        let begin = boot_time();
+        Self::new(wall.max(last), move || boot_time().saturating_sub(begin))
+    }
+
+    /// Makes a clock of a start and of what says how much has elapsed since.
+    pub fn new(start: SystemTime, elapsed: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self { start, elapsed: Arc::new(elapsed) }
     }
 
     /// Returns the time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        self.wall + self.at.elapsed()
+        self.start + (self.elapsed)()
     }
 
     /// Sleeps until a time, never less.
     pub async fn sleep_until(&self, time: SystemTime) {
-        // A time before the start has passed.
-        let since_start = time.duration_since(self.wall).unwrap_or_default();
-        sleep_until(self.at + since_start).await;
+        while let Ok(left) = time.duration_since(self.now())
+            && !left.is_zero()
+        {
+            tokio::time::sleep(left.min(LOOK_EVERY)).await;
+        }
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+/// Elapsed time that nobody can set, with what the machine was suspended for where the system says.
+fn boot_time() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    // It counts up from the machine's start, so that no part is negative.
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_never_starts_behind_what_has_happened() {
+        let ahead = SystemTime::now() + Duration::from_secs(3600);
+        assert!(Clock::start(ahead).now() >= ahead);
+        assert!(Clock::start(SystemTime::UNIX_EPOCH).now() < ahead);
+    }
+
+    #[test]
+    fn it_goes_on() {
+        let clock = Clock::start(SystemTime::UNIX_EPOCH);
+        let first = clock.now();
+        while clock.now() == first {}
+        assert!(clock.now() > first);
     }
 }

@@ -1,6 +1,6 @@
 //! Why a call is not carried out.
 
-use crate::domain::{GateName, Refusal, Round};
+use crate::domain::{GateName, Refusal, Revision, Round};
 use crate::store;
 
 /// Why a call is not carried out.
@@ -54,6 +54,20 @@ pub enum Error {
         what: &'static str,
         /// How many there may be.
         limit: usize,
+    },
+    /// The watch is to start behind what has happened: its revision is another store's, or this one has been restored.
+    #[error("revision {start} has not happened here: the last one is {last}, so it is another store's or a lost one")]
+    RevisionAhead {
+        /// The revision to start from.
+        start: Revision,
+        /// The last revision there is.
+        last: Revision,
+    },
+    /// The watch has taken nothing for too long, and holds nothing any more.
+    #[error("the watch took nothing for too long and was cut off: resume from revision {resume}")]
+    WatcherTooSlow {
+        /// The revision to resume from (inclusive).
+        resume: Revision,
     },
     /// The coordinator is about to stop.
     #[error("the coordinator is stopping: connect again")]

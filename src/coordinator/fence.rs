@@ -54,11 +54,15 @@ impl Coordinator {
         }
         let mut gates = Vec::with_capacity(answer.revisions.len());
         for revision in answer.revisions {
-            let event = self.store.event(revision).await?.ok_or_else(|| store::Error::Corrupt {
-                place: format!("revision {revision}"),
-                problem: format!("it answers the request {id:?} and is missing"),
-            })?;
-            gates.push(event.gate.clone());
+            match self.store.event(revision).await? {
+                Some(event) => gates.push(event.gate.clone()),
+                // Forgotten just now, and the answer with it.
+                None if revision < self.store.oldest() => return Ok(None),
+                None => {
+                    let problem = format!("it answers the request {id:?} and is missing");
+                    return Err(store::Error::Corrupt { place: format!("revision {revision}"), problem }.into());
+                }
+            }
         }
         Ok(Some(gates))
     }

@@ -9,26 +9,31 @@ mod deadlines;
 mod error;
 mod fence;
 mod read;
+mod retention;
 mod wait;
 mod waiters;
 mod watch;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::domain::{Ballot, Command, Etag, EventKind, Gate, GateName, Prefix, Principal, Revision, Round, Spec, Uid};
+use crate::domain::{
+    Ballot, Command, Etag, EventKind, Gate, GateName, Prefix, Principal, Refusal, Revision, Spec, Uid,
+};
 use crate::store::{self, Fingerprint, ListQuery, Store};
 
 pub use clock::Clock;
 pub use error::Error;
 pub use read::{GatePage, GateQuery, History, View};
+pub use retention::Retention;
 pub use store::{Error as StoreError, HistoryPage};
-pub use wait::Wait;
+pub use wait::{Wait, WaitQuery};
 pub use waiters::Waiter;
 pub use watch::{WatchItem, WatchQuery};
 
@@ -39,8 +44,10 @@ pub const RESET_GATES_MAX: usize = 200;
 pub struct Coordinator {
     store: Arc<dyn Store>,
     clock: Clock,
-    /// Where the feed is followed from: whoever waited or watched before [`Coordinator::run`] misses nothing.
-    start: Revision,
+    /// How far the feed was followed. It starts where the coordinator was made, so that whoever waits before
+    /// [`Coordinator::run`] misses nothing.
+    followed: AtomicU64,
+    retention: Retention,
     waiters: Arc<waiters::Waiters>,
     /// Told when a deadline may have become the earliest.
     deadline_set: Notify,
@@ -68,24 +75,25 @@ pub struct RequestId {
 impl Coordinator {
     /// Makes a coordinator of a store. It serves calls at once; [`Self::run`] makes waits wake and deadlines fire.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Arc<Self> {
+    pub fn new(store: Arc<dyn Store>, clock: Clock, retention: Retention) -> Arc<Self> {
         Arc::new(Self {
-            start: store.revision(),
+            followed: AtomicU64::new(store.revision().0),
             store,
             clock,
+            retention,
             waiters: Arc::default(),
             deadline_set: Notify::new(),
             draining: CancellationToken::new(),
         })
     }
 
-    /// Follows the store's feed and the deadlines, until the store fails.
+    /// Follows the store's feed and the deadlines, and forgets what is old, until the store fails.
     ///
     /// # Errors
     ///
     /// The store's: the process has to end, since nothing more would be acknowledged or shown.
     pub async fn run(self: &Arc<Self>) -> Result<Infallible, store::Error> {
-        let (never, _) = tokio::try_join!(self.follow_feed(), deadlines::run(self))?;
+        let (never, ..) = tokio::try_join!(self.follow_feed(), deadlines::run(self), retention::run(self))?;
         Ok(never)
     }
 
@@ -155,7 +163,15 @@ impl Coordinator {
         // a repetition after a failure half way does the rest.
         let command = Command::Reset { by: call.principal.clone() };
         let resets = group.iter().map(|gate| self.execute_part(&gate.name, &command, call));
-        let gates = futures_util::future::try_join_all(resets).await?;
+        let mut gates = Vec::with_capacity(group.len());
+        for reset in futures_util::future::join_all(resets).await {
+            match reset {
+                Ok(gate) => gates.push(gate),
+                // Deleted since the group was read: it belongs to it no longer.
+                Err(Error::Refused(Refusal::NotFound(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
         self.remember(call, gates.iter().map(|gate| gate.revision).collect()).await?;
         Ok(gates)
     }
@@ -166,25 +182,17 @@ impl Coordinator {
         self.execute(name, &command, call).await.map(drop)
     }
 
-    /// Waits on a gate: its current round, following resets, or one `round` only. With a `spec`, a missing gate is
-    /// created.
-    pub async fn wait(
-        self: &Arc<Self>,
-        call: &Call,
-        name: GateName,
-        round: Option<Round>,
-        spec: Option<Spec>,
-        waiter: Waiter,
-    ) -> Result<Wait, Error> {
-        if let Some(spec) = spec {
-            self.create(call, &name, spec).await.map_err(Error::into_spec_conflict)?;
+    /// Waits on a gate. With a spec, a missing gate is created.
+    pub async fn wait(self: &Arc<Self>, call: &Call, query: WaitQuery) -> Result<Wait, Error> {
+        if let Some(spec) = &query.spec {
+            self.create(call, &query.gate, spec.clone()).await.map_err(Error::into_spec_conflict)?;
         }
-        Ok(Wait::new(self.clone(), call.principal.clone(), name, round, waiter))
+        Ok(Wait::new(self.clone(), call.principal.clone(), query))
     }
 
     /// Hands each event to those who wait on its gate.
     async fn follow_feed(&self) -> Result<Infallible, store::Error> {
-        let mut position = self.start;
+        let mut position = Revision(self.followed.load(Ordering::Relaxed));
         loop {
             for event in self.store.changes_after(position).await? {
                 position = event.revision();
@@ -193,6 +201,7 @@ impl Coordinator {
                 }
                 self.waiters.publish(event);
             }
+            self.followed.store(position.0, Ordering::Relaxed);
         }
     }
 }

@@ -8,8 +8,10 @@ use super::{Coordinator, Error};
 
 /// Most waiters that are shown of one gate; more are only counted.
 const WAITERS_SHOWN_MAX: usize = 100;
-/// Most gates that one call reads to find those with the statuses it asks for: a few milliseconds' work.
-const GATES_READ_MAX: usize = 4096;
+/// Gates that are read from the store at a time: few enough to hold, however large they are.
+const READ: usize = 64;
+/// How often one call reads to find gates with the statuses it asks for. The next call goes on.
+const READS_MAX: usize = 64;
 
 /// A gate, and who waits on it now.
 #[derive(Clone, Debug)]
@@ -68,30 +70,26 @@ impl Coordinator {
 
     /// Lists gates in the order of their names.
     pub async fn list(&self, query: GateQuery) -> Result<GatePage, Error> {
+        let GateQuery { prefix, statuses, mut after, limit } = query;
+        let unresolved = only_unresolved(&statuses);
         let mut revision = None;
         let mut views = Vec::new();
-        let mut after = query.after;
-        let mut gates_read = 0;
-        while gates_read < GATES_READ_MAX {
-            let limit = query.limit - views.len();
-            let page = self.store.list(ListQuery {
-                prefix: query.prefix.clone(),
-                unresolved: only_unresolved(&query.statuses),
-                after: after.clone(),
-                limit,
-            });
-            let page = page.await?;
+        for _ in 0..READS_MAX {
+            let gates = ListQuery { prefix: prefix.clone(), unresolved, after: after.clone(), limit: READ };
+            let page = self.store.list(gates).await?;
             let revision = *revision.get_or_insert(page.revision);
-            let is_last = page.gates.len() < limit;
-            gates_read += page.gates.len();
-            after = page.gates.last().map(|gate| gate.name.clone()).or(after);
-            let wanted = page.gates.into_iter().filter(|gate| matches(&query.statuses, gate));
-            views.extend(wanted.map(|gate| self.view(gate)));
+            let is_last = page.gates.len() < READ;
+            for gate in page.gates {
+                if views.len() == limit {
+                    return Ok(GatePage { views, next: after, revision });
+                }
+                after = Some(gate.name.clone());
+                if matches(&statuses, &gate) {
+                    views.push(self.view(gate));
+                }
+            }
             if is_last {
                 return Ok(GatePage { views, next: None, revision });
-            }
-            if views.len() == query.limit {
-                break;
             }
         }
         Ok(GatePage { views, next: after, revision: revision.unwrap_or_default() })

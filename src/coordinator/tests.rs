@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use super::*;
-use crate::domain::{Cause, Refusal, Status};
+use crate::domain::{Cause, Round, Status};
 use crate::store::memory::Memory;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -16,10 +17,16 @@ fn start() -> Arc<Coordinator> {
 }
 
 fn start_on(store: Arc<dyn Store>) -> Arc<Coordinator> {
-    let coordinator = Coordinator::new(store, Clock::start());
+    let coordinator = Coordinator::new(store, clock(), Retention::default());
     let running = coordinator.clone();
     tokio::spawn(async move { running.run().await });
     coordinator
+}
+
+/// A clock that follows the paused time of a test.
+fn clock() -> Clock {
+    let begin = Instant::now();
+    Clock::new(SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE, move || begin.elapsed())
 }
 
 fn name(text: &str) -> GateName {
@@ -47,7 +54,11 @@ fn waiter(id: &str) -> Waiter {
 }
 
 async fn wait(on: &Arc<Coordinator>, gate: &str, round: Option<u32>, spec: Option<Spec>) -> Wait {
-    on.wait(&call("worker"), name(gate), round.and_then(Round::new), spec, waiter("w")).await.unwrap()
+    on.wait(&call("worker"), query(gate, round, spec)).await.unwrap()
+}
+
+fn query(gate: &str, round: Option<u32>, spec: Option<Spec>) -> WaitQuery {
+    WaitQuery { gate: name(gate), round: round.and_then(Round::new), uid: None, spec, waiter: waiter("w") }
 }
 
 /// Follows a wait to its end.
@@ -102,67 +113,6 @@ async fn an_approval_before_anyone_waits_lets_the_wait_through_at_once() {
     approve(&gates, "a", "alice").await.unwrap();
     let gate = outcome(wait(&gates, "a", None, None).await).await;
     assert_eq!((gate.status, gate.deadline), (Status::Approved, None));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_wait_times_out_at_its_deadline_and_stays_so_until_a_reset() {
-    let gates = start();
-    let begin = gates.now();
-    let gate = outcome(wait(&gates, "a", None, Some(timeout(MINUTE))).await).await;
-    assert_eq!(gate.status, Status::TimedOut);
-    assert_eq!(gate.deadline, Some(begin + MINUTE));
-    let resolution = gate.resolution.unwrap();
-    assert_eq!((resolution.cause, resolution.by), (Cause::Timeout, None));
-    assert!(resolution.time >= begin + MINUTE, "never early");
-    // The timer's grain is a millisecond.
-    assert!(gates.now() < begin + MINUTE + Duration::from_millis(2), "and at once");
-
-    assert_eq!(outcome(wait(&gates, "a", None, None).await).await.status, Status::TimedOut);
-    gates.reset(&call("alice"), &name("a")).await.unwrap();
-    let mut again = wait(&gates, "a", None, None).await;
-    assert_eq!(again.next().await.unwrap().unwrap().status, Status::Waiting);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_earlier_deadline_is_not_slept_through() {
-    let gates = start();
-    let mut long = wait(&gates, "long", None, Some(timeout(100 * MINUTE))).await;
-    long.next().await.unwrap();
-    let begin = gates.now();
-    outcome(wait(&gates, "short", None, Some(timeout(MINUTE))).await).await;
-    assert!(gates.now() < begin + 2 * MINUTE);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deadline_that_passed_while_nobody_ran_is_met_right_after_the_start() {
-    let store = Arc::new(Memory::new());
-    let before = Coordinator::new(store.clone(), Clock::start());
-    wait(&before, "a", None, Some(timeout(MINUTE))).await.next().await.unwrap();
-    tokio::time::advance(10 * MINUTE).await;
-
-    let after = Coordinator::new(store, before.clock);
-    let mut events = std::pin::pin!(after.watch(WatchQuery {
-        prefix: Prefix::parse("prefix", "").unwrap(),
-        statuses: vec![Status::TimedOut],
-        after: None,
-        initial_state: false,
-    }));
-    assert!(matches!(events.next().await, Some(Ok(WatchItem::Created { .. }))));
-    let running = after.clone();
-    tokio::spawn(async move { running.run().await });
-    let begin = after.now();
-    assert!(matches!(events.next().await, Some(Ok(WatchItem::Events(_)))));
-    assert!(after.now() < begin + Duration::from_secs(1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_approved_past_the_deadline_however_late_the_timer() {
-    // Never run: no timer fires at all.
-    let gates = Coordinator::new(Arc::new(Memory::new()), Clock::start());
-    wait(&gates, "a", None, Some(timeout(MINUTE))).await.next().await.unwrap();
-    tokio::time::advance(MINUTE).await;
-    let Refusal::AlreadyResolved(gate) = refusal(approve(&gates, "a", "alice").await) else { panic!() };
-    assert_eq!((gate.status, gate.resolution.unwrap().cause), (Status::TimedOut, Cause::Timeout));
 }
 
 #[tokio::test]
@@ -247,10 +197,22 @@ async fn a_deleted_gate_ends_its_waits_as_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_on_a_gate_that_was_made_again_leaves_the_new_one_alone() {
+    let gates = start();
+    let old = gates.create(&call("ci"), &name("a"), timeout(MINUTE)).await.unwrap().gate;
+    gates.delete(&call("ci"), &name("a"), None).await.unwrap();
+    gates.create(&call("ci"), &name("a"), timeout(MINUTE)).await.unwrap();
+    let stale = WaitQuery { uid: Some(old.uid), ..query("a", Some(1), None) };
+    let mut wait = gates.wait(&call("w"), stale).await.unwrap();
+    assert!(matches!(refusal(wait.next().await), Refusal::NotFound(_)));
+    assert_eq!(gates.get(&name("a"), None).await.unwrap().gate.status, Status::Pending);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_spec_that_differs_is_refused_with_its_fields() {
     let gates = start();
     gates.create(&call("ci"), &name("a"), timeout(MINUTE)).await.unwrap();
-    let conflict = gates.wait(&call("w"), name("a"), None, Some(Spec::default()), waiter("w")).await;
+    let conflict = gates.wait(&call("w"), query("a", None, Some(Spec::default()))).await;
     let Err(Error::SpecConflict { fields, .. }) = conflict else { panic!() };
     assert_eq!(fields, ["timeout"]);
     assert!(wait(&gates, "a", None, Some(timeout(MINUTE))).await.next().await.is_ok());
@@ -375,4 +337,5 @@ async fn a_drain_ends_waits_and_watches() {
     assert!(matches!(items.last(), Some(Err(Error::Draining))));
 }
 
+mod deadlines;
 mod watching;

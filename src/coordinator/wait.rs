@@ -2,19 +2,31 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Command, Gate, GateName, Principal, Refusal, Round, Status, Uid};
+use crate::domain::{Command, Gate, GateName, Principal, Refusal, Revision, Round, Spec, Status, Uid};
 
 use super::waiters::{Seat, Waiter};
 use super::{Call, Coordinator, Error};
+
+/// What to wait on.
+#[derive(Clone, Debug)]
+pub struct WaitQuery {
+    /// The gate.
+    pub gate: GateName,
+    /// The only round; none is the current one, and those that follow it when it is reset.
+    pub round: Option<Round>,
+    /// The only gate of that name; none is the one that is told first.
+    pub uid: Option<Uid>,
+    /// What the gate asks for, to create it where it is missing.
+    pub spec: Option<Spec>,
+    /// Who waits.
+    pub waiter: Waiter,
+}
 
 /// One worker's wait on one gate.
 pub struct Wait {
     coordinator: Arc<Coordinator>,
     call: Call,
-    name: GateName,
-    /// The only round to wait on.
-    pinned: Option<Round>,
-    waiter: Waiter,
+    query: WaitQuery,
     seat: Option<Seat>,
     /// The gate as it was last told.
     told: Option<Told>,
@@ -22,22 +34,15 @@ pub struct Wait {
 
 /// What a wait has to know of the gate that it last told its caller about.
 struct Told {
-    uid: Uid,
     round: Round,
-    revision: crate::domain::Revision,
+    revision: Revision,
     ended: bool,
 }
 
 impl Wait {
-    pub(super) fn new(
-        coordinator: Arc<Coordinator>,
-        principal: Principal,
-        name: GateName,
-        pinned: Option<Round>,
-        waiter: Waiter,
-    ) -> Self {
+    pub(super) fn new(coordinator: Arc<Coordinator>, principal: Principal, query: WaitQuery) -> Self {
         let call = Call { principal, request: None };
-        Self { coordinator, call, name, pinned, waiter, seat: None, told: None }
+        Self { coordinator, call, query, seat: None, told: None }
     }
 
     /// Returns the gate at first, then at each change, a change that another follows at once being left out; none after
@@ -59,7 +64,8 @@ impl Wait {
             () = draining.cancelled() => return Err(Error::Draining),
         };
         let ended = gate.status.is_terminal();
-        self.told = Some(Told { uid: gate.uid.clone(), round: gate.round, revision: gate.revision, ended });
+        self.query.uid.get_or_insert_with(|| gate.uid.clone());
+        self.told = Some(Told { round: gate.round, revision: gate.revision, ended });
         Ok(Some(gate))
     }
 
@@ -67,7 +73,7 @@ impl Wait {
         loop {
             let Some(seat) = &mut self.seat else {
                 // The feed first, the gate second: what happens in between reaches the seat.
-                let seat = self.coordinator.waiters.sit(&self.name, self.waiter.clone());
+                let seat = self.coordinator.waiters.sit(&self.query.gate, self.query.waiter.clone());
                 let gate = self.arrive().await?;
                 self.seat = Some(seat);
                 if self.is_news(&gate) {
@@ -86,30 +92,25 @@ impl Wait {
 
     /// Reaches the gate in the round that this wait is in, or in the one that followed it.
     async fn arrive(&self) -> Result<Gate, Error> {
-        let mut round = self.pinned.or(self.told.as_ref().map(|told| told.round));
+        let WaitQuery { gate: name, round: pinned, uid, .. } = &self.query;
+        let mut round = pinned.or(self.told.as_ref().map(|told| told.round));
         loop {
-            let command = Command::Wait { round, by: self.call.principal.clone() };
-            let gate = match self.coordinator.execute(&self.name, &command, &self.call).await {
-                Ok(gate) => gate,
+            let command = Command::Wait { round, uid: uid.clone(), by: self.call.principal.clone() };
+            match self.coordinator.execute(name, &command, &self.call).await {
+                Ok(gate) => return Ok(gate),
                 Err(Error::Refused(Refusal::RoundMismatch { round: past, .. })) => {
-                    let gate = self.coordinator.gate(&self.name, Some(past)).await?;
-                    if !gate.status.is_terminal() {
-                        let next_round = past.next();
-                        if self.pinned.is_some() {
-                            return Err(Error::RoundReset { gate: self.name.clone(), round: past, next_round });
-                        }
-                        round = Some(next_round);
-                        continue;
+                    let gate = self.coordinator.gate(name, Some(past)).await?;
+                    if gate.status.is_terminal() {
+                        return Ok(gate);
                     }
-                    gate
+                    let next_round = past.next();
+                    if pinned.is_some() {
+                        return Err(Error::RoundReset { gate: name.clone(), round: past, next_round });
+                    }
+                    round = Some(next_round);
                 }
                 Err(error) => return Err(error),
-            };
-            // Another gate under the same name is not the one that was waited on.
-            return match &self.told {
-                Some(told) if told.uid != gate.uid => Err(Refusal::NotFound(self.name.clone()).into()),
-                _ => Ok(gate),
-            };
+            }
         }
     }
 
@@ -119,6 +120,6 @@ impl Wait {
 
     /// Says whether the wait goes on in the gate's round as it is: a new round has to be reached first.
     fn stands(&self, gate: &Gate) -> bool {
-        gate.status != Status::Pending && self.pinned.is_none_or(|round| round == gate.round)
+        gate.status != Status::Pending && self.query.round.is_none_or(|round| round == gate.round)
     }
 }

@@ -1,15 +1,17 @@
 //! A live watch on a group of gates: what happens, in order, each event once and none left out.
 //!
-//! A watch holds a place in the store's log and nothing else. One that is slow reads further behind; it slows no
-//! commit and grows no queue.
+//! A watch holds a place in the store's log and a few items that are ready to be taken. One that is slow reads further
+//! behind; it slows no commit and grows no queue. One that takes nothing for long is cut off, with the place to resume
+//! from.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_stream::try_stream;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_stream::Stream;
+use async_stream::{stream, try_stream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_stream::{Stream, StreamExt};
 
 use crate::domain::{Event, Gate, GateName, Prefix, Revision, Status};
 use crate::store::ListQuery;
@@ -19,8 +21,10 @@ use super::{Coordinator, Error};
 
 /// How often a watch that has nothing to say says so.
 const PROGRESS_EVERY: Duration = Duration::from_secs(20);
-/// Gates of the initial state that are read at a time.
-const PAGE: usize = 64;
+/// How long a watch may take nothing: longer than a busy client pauses, shorter than its connection is kept for.
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// Gates or events in one item, so that what a stalled watch holds stays small.
+const ITEM_MAX: usize = 64;
 
 /// What to watch.
 #[derive(Clone, Debug)]
@@ -54,11 +58,29 @@ pub enum WatchItem {
 }
 
 impl Coordinator {
-    /// Watches a group of gates, until the coordinator stops.
+    /// Watches a group of gates, until the coordinator stops or the watch has taken nothing for too long.
     pub fn watch(self: &Arc<Self>, query: WatchQuery) -> impl Stream<Item = Result<WatchItem, Error>> + use<> {
+        let (ready, mut items) = mpsc::channel(1);
+        let (cut, cut_off) = oneshot::channel();
+        tokio::spawn(hand_over(Box::pin(self.items(query)), ready, cut));
+        stream! {
+            while let Some(item) = items.recv().await {
+                yield item;
+            }
+            if let Ok(error) = cut_off.await {
+                yield Err(error);
+            }
+        }
+    }
+
+    fn items(self: &Arc<Self>, query: WatchQuery) -> impl Stream<Item = Result<WatchItem, Error>> + use<> {
         let this = self.clone();
         try_stream! {
-            let mut position = query.after.unwrap_or_else(|| this.store.revision());
+            let last = this.store.revision();
+            let mut position = query.after.unwrap_or(last);
+            if position > last {
+                Err(Error::RevisionAhead { start: position.next(), last })?;
+            }
             yield WatchItem::Created { revision: position, store_id: this.store.id().to_owned() };
 
             // Gates that were told in a state later than the watch's place, with its revision.
@@ -67,11 +89,11 @@ impl Coordinator {
                 let mut after = None;
                 loop {
                     let gates = this.existing(&query, after.take()).await?;
-                    let is_last = gates.len() < PAGE;
+                    let is_last = gates.len() < ITEM_MAX;
                     after = gates.last().map(|gate| gate.name.clone());
-                    let later = gates.iter().filter(|gate| gate.revision > position);
-                    ahead.extend(later.map(|gate| (gate.name.clone(), gate.revision)));
                     let wanted: Vec<_> = gates.into_iter().filter(|gate| matches(&query.statuses, gate)).collect();
+                    let later = wanted.iter().filter(|gate| gate.revision > position);
+                    ahead.extend(later.map(|gate| (gate.name.clone(), gate.revision)));
                     if !wanted.is_empty() {
                         yield WatchItem::Existing(wanted);
                     }
@@ -98,8 +120,8 @@ impl Coordinator {
                 position = changes.last().map_or(position, |event| event.revision());
                 let events: Vec<_> = changes.into_iter().filter(|event| query.wants(event, &ahead)).collect();
                 ahead.retain(|_, revision| *revision > position);
-                if !events.is_empty() {
-                    yield WatchItem::Events(events);
+                for events in events.chunks(ITEM_MAX) {
+                    yield WatchItem::Events(events.to_vec());
                 }
             }
         }
@@ -108,7 +130,44 @@ impl Coordinator {
     async fn existing(&self, query: &WatchQuery, after: Option<GateName>) -> Result<Vec<Gate>, Error> {
         let prefix = query.prefix.clone();
         let unresolved = only_unresolved(&query.statuses);
-        Ok(self.store.list(ListQuery { prefix, unresolved, after, limit: PAGE }).await?.gates)
+        Ok(self.store.list(ListQuery { prefix, unresolved, after, limit: ITEM_MAX }).await?.gates)
+    }
+}
+
+/// Hands items over as they are taken; if none is for too long, ends and says why.
+async fn hand_over(
+    mut items: impl Stream<Item = Result<WatchItem, Error>> + Unpin,
+    ready: mpsc::Sender<Result<WatchItem, Error>>,
+    cut: oneshot::Sender<Error>,
+) {
+    let mut told = Revision::ZERO;
+    loop {
+        let item = tokio::select! {
+            item = items.next() => item,
+            () = ready.closed() => return,
+        };
+        let Some(item) = item else { return };
+        let after = item.as_ref().ok().and_then(WatchItem::told);
+        match timeout(STALL_MAX, ready.send(item)).await {
+            Ok(Ok(())) => told = after.unwrap_or(told),
+            Ok(Err(_)) => return,
+            Err(_) => {
+                // Whoever reads on gets this after what was handed over; who has gone gets nothing.
+                drop(cut.send(Error::WatcherTooSlow { resume: told.next() }));
+                return;
+            }
+        }
+    }
+}
+
+impl WatchItem {
+    /// Returns the revision up to which everything has been told once this has; none if that stays as it was.
+    fn told(&self) -> Option<Revision> {
+        match self {
+            Self::Created { revision, .. } | Self::Progress(revision) => Some(*revision),
+            Self::Existing(_) => None,
+            Self::Events(events) => events.last().map(|event| event.revision()),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Command {
     Wait {
         /// The only round to wait on; none is whichever the gate is in.
         round: Option<Round>,
+        /// The only gate of that name to wait on; none is whichever there is.
+        uid: Option<Uid>,
         /// Who waits.
         by: Principal,
     },

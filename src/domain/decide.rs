@@ -34,6 +34,11 @@ pub fn decide(
             }
         };
     };
+    if let Wait { uid: Some(uid), .. } = command
+        && *uid != gate.uid
+    {
+        return Err(Refusal::NotFound(name.clone()));
+    }
     if gate.is_overdue(now) && *command != Expire {
         return Err(Refusal::Overdue { gate: name.clone() });
     }

@@ -55,7 +55,7 @@ impl Gate {
         self.status == Status::Waiting && self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Names this state of the gate. A revision is never given twice in one store, and the uid tells stores apart.
+    /// Names this state of the gate: a store never gives a revision twice, and the uid tells gates apart.
     #[must_use]
     pub fn etag(&self) -> Etag {
         Etag(format!("{:x}-{}", self.revision.0, self.uid))

@@ -1,6 +1,6 @@
 //! What gates are and how they change: pure values and functions, with no I/O, no clock and no async.
 //!
-//! [`decide`] is the only place where a gate's status changes. It takes a gate, a [`Command`] and the time, and says
+//! [`decide()`] is the only place where a gate's status changes. It takes a gate, a [`Command`] and the time, and says
 //! which [`Event`] follows or why none may ([`Refusal`]); the caller makes the event durable.
 
 mod command;

@@ -170,7 +170,7 @@ impl Revision {
     /// Returns the revision after this one.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

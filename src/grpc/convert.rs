@@ -3,20 +3,26 @@
 use std::time::{Duration, SystemTime};
 
 use prost::{Message, Name};
-use prost_types::{Struct, Timestamp};
+use prost_types::value::Kind;
+use prost_types::{Struct, Timestamp, Value};
 use sha2::{Digest, Sha256};
 
-use crate::coordinator::{Call, RequestId, View, Waiter};
+use crate::coordinator::{Call, RequestId, View, WaitQuery, Waiter};
 use crate::domain::{
-    Ballot, Cause, Etag, Event, EventKind, Gate, Inputs, Invalid, InvalidKind, Link, Principal, Resolution, Revision,
-    Round, Spec, Status, Subject, Verdict, Vote, limits,
+    Ballot, Cause, Etag, Event, EventKind, Gate, GateName, Inputs, Invalid, InvalidKind, Link, Principal, Resolution,
+    Revision, Round, Spec, Status, Subject, Uid, Verdict, Vote, limits,
 };
 use crate::proto;
 
 /// Longest id of a request in bytes: a UUID several times over.
 const REQUEST_ID_MAX: usize = 128;
+/// Longest etag in bytes: a few times those that are given.
+const ETAG_MAX: usize = 255;
 /// Longest text about a waiter in bytes: a host name, a job's id.
 const WAITER_TEXT_MAX: usize = 255;
+/// Deepest nesting of inputs: clients read about a hundred levels of messages, a level of inputs takes three of them in
+/// places, and an answer adds its own.
+const INPUTS_DEPTH_MAX: usize = 24;
 /// Entries of a page, unless the request says how many.
 const PAGE_SIZE: usize = 100;
 /// Most entries of a page.
@@ -75,14 +81,33 @@ pub fn approval(request: &proto::ApproveRequest, voter: Principal) -> Result<Bal
         let problem = format!("has {} bytes encoded; at most {} are allowed", inputs.len(), limits::INPUTS_MAX);
         return Err(Invalid::new(InvalidKind::Argument, "inputs", problem));
     }
+    if let Some(problem) = request.inputs.as_ref().and_then(|inputs| json_problem(inputs.fields.values(), 1)) {
+        return Err(Invalid::new(InvalidKind::Argument, "inputs", problem));
+    }
     Ok(Ballot {
         voter,
         on_behalf_of: text("on_behalf_of", &request.on_behalf_of, limits::ON_BEHALF_OF_MAX)?,
         comment: text("comment", &request.comment, limits::COMMENT_MAX)?,
         inputs: Inputs(inputs),
         round: Round::new(request.round),
-        etag: etag(&request.etag),
-        subject_digest: some(&request.subject_digest),
+        etag: etag(&request.etag)?,
+        subject_digest: some(text("subject_digest", &request.subject_digest, limits::DIGEST_MAX)?),
+    })
+}
+
+/// Says why values are not JSON that every client can read back, inside the deepest answer.
+fn json_problem<'a>(values: impl IntoIterator<Item = &'a Value>, depth: usize) -> Option<String> {
+    if depth > INPUTS_DEPTH_MAX {
+        return Some(format!("is nested deeper than {INPUTS_DEPTH_MAX} levels"));
+    }
+    values.into_iter().find_map(|value| match &value.kind {
+        None => Some("has a value without a kind: use null".to_owned()),
+        Some(Kind::NumberValue(number)) if !number.is_finite() => {
+            Some(format!("has {number}, which is no JSON number"))
+        }
+        Some(Kind::NullValue(_) | Kind::NumberValue(_) | Kind::StringValue(_) | Kind::BoolValue(_)) => None,
+        Some(Kind::StructValue(inner)) => json_problem(inner.fields.values(), depth + 1),
+        Some(Kind::ListValue(inner)) => json_problem(&inner.values, depth + 1),
     })
 }
 
@@ -93,22 +118,42 @@ pub fn rejection(request: &proto::RejectRequest, voter: Principal) -> Result<Bal
         comment: text("reason", &request.reason, limits::COMMENT_MAX)?,
         inputs: Inputs::default(),
         round: Round::new(request.round),
-        etag: etag(&request.etag),
-        subject_digest: some(&request.subject_digest),
+        etag: etag(&request.etag)?,
+        subject_digest: some(text("subject_digest", &request.subject_digest, limits::DIGEST_MAX)?),
     })
 }
 
-pub fn etag(text: &str) -> Option<Etag> {
-    some(text).map(Etag)
+pub fn etag(etag: &str) -> Result<Option<Etag>, Invalid> {
+    Ok(some(text("etag", etag, ETAG_MAX)?).map(Etag))
 }
 
-pub fn waiter(waiter: &proto::Waiter, since: SystemTime) -> Result<Waiter, Invalid> {
-    Ok(Waiter {
-        id: text("waiter.id", &waiter.id, WAITER_TEXT_MAX)?,
-        host: text("waiter.host", &waiter.host, WAITER_TEXT_MAX)?,
-        note: text("waiter.note", &waiter.note, WAITER_TEXT_MAX)?,
-        since,
+pub fn name(text: &str) -> Result<GateName, Invalid> {
+    GateName::parse("gate", text)
+}
+
+pub fn wait(request: proto::WaitRequest, now: SystemTime) -> Result<WaitQuery, Invalid> {
+    if request.round != 0 && request.spec.is_some() {
+        let problem = "goes without spec: a gate whose round is known exists";
+        return Err(Invalid::new(InvalidKind::Argument, "round", problem));
+    }
+    let waiter = request.waiter.unwrap_or_default();
+    Ok(WaitQuery {
+        gate: name(&request.gate)?,
+        round: Round::new(request.round),
+        uid: some(request.uid).map(Uid),
+        spec: request.spec.map(spec).transpose()?,
+        waiter: Waiter {
+            id: text("waiter.id", &waiter.id, WAITER_TEXT_MAX)?,
+            host: text("waiter.host", &waiter.host, WAITER_TEXT_MAX)?,
+            note: text("waiter.note", &waiter.note, WAITER_TEXT_MAX)?,
+            since: now,
+        },
     })
+}
+
+/// The revision before the one that a watch starts with; none where it starts now.
+pub fn before(start: u64) -> Option<Revision> {
+    start.checked_sub(1).map(Revision)
 }
 
 pub fn statuses(numbers: &[i32]) -> Result<Vec<Status>, Invalid> {
@@ -143,8 +188,8 @@ fn text(field: &'static str, text: &str, bytes_max: usize) -> Result<String, Inv
     Ok(text.to_owned())
 }
 
-fn some(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+fn some(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 // Answers.
@@ -177,7 +222,8 @@ pub fn gate(gate: &Gate) -> proto::Gate {
         wait_time: gate.wait_time.map(Timestamp::from),
         deadline: gate.deadline.map(Timestamp::from),
         revision: gate.revision.0,
-        etag: gate.etag().0,
+        // What would be, but is not, has no state to name.
+        etag: if gate.revision == Revision::ZERO { String::new() } else { gate.etag().0 },
     }
 }
 
@@ -288,9 +334,4 @@ fn gate_status(status: Status) -> proto::GateStatus {
 
 fn principal(principal: Option<&Principal>) -> String {
     principal.map(ToString::to_string).unwrap_or_default()
-}
-
-/// The revision before `start`, for a place that starts behind it.
-pub fn before(start: u64) -> Option<Revision> {
-    start.checked_sub(1).map(Revision)
 }

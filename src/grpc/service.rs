@@ -1,5 +1,6 @@
 //! The handlers of `gatepost.v1.GateService`, each as thin as it can be.
 
+use std::iter::Peekable;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,13 +50,13 @@ impl GateService for Service {
         let request = request.into_inner();
         let call = convert::call(&request.request_id, &request)?;
         let spec = convert::spec(request.spec.unwrap_or_default())?;
-        let view = self.coordinator.create(&call, &name(&request.gate)?, spec).await?;
+        let view = self.coordinator.create(&call, &convert::name(&request.gate)?, spec).await?;
         Ok(Response::new(convert::view(&view)))
     }
 
     async fn get_gate(&self, request: Request<GetGateRequest>) -> Result<Response<Gate>, Status> {
         let request = request.into_inner();
-        let view = self.coordinator.get(&name(&request.gate)?, Round::new(request.round)).await?;
+        let view = self.coordinator.get(&convert::name(&request.gate)?, Round::new(request.round)).await?;
         Ok(Response::new(convert::view(&view)))
     }
 
@@ -68,17 +69,20 @@ impl GateService for Service {
             limit: convert::page_size(request.page_size),
         };
         let page = self.coordinator.list(query).await?;
-        let (gates, rest) = fitting(page.views.iter().map(convert::view));
-        let next =
-            if rest { gates.last().map(|gate| gate.name.clone()) } else { page.next.map(|name| name.to_string()) };
+        let mut entries = page.views.iter().map(convert::view).peekable();
+        let gates = fitting(&mut entries);
+        let next = match entries.peek() {
+            Some(_) => gates.last().map(|gate| gate.name.clone()),
+            None => page.next.map(|name| name.to_string()),
+        };
         let next_page_token = next.unwrap_or_default();
         Ok(Response::new(ListGatesResponse { gates, next_page_token, revision: page.revision.0 }))
     }
 
     async fn delete_gate(&self, request: Request<DeleteGateRequest>) -> Result<Response<()>, Status> {
         let request = request.into_inner();
-        let etag = convert::etag(&request.etag);
-        self.coordinator.delete(&convert::caller(), &name(&request.gate)?, etag).await?;
+        let etag = convert::etag(&request.etag)?;
+        self.coordinator.delete(&convert::caller(), &convert::name(&request.gate)?, etag).await?;
         Ok(Response::new(()))
     }
 
@@ -86,10 +90,8 @@ impl GateService for Service {
 
     async fn wait(&self, request: Request<WaitRequest>) -> Result<Response<Self::WaitStream>, Status> {
         let request = request.into_inner();
-        let spec = request.spec.map(convert::spec).transpose()?;
-        let waiter = convert::waiter(&request.waiter.unwrap_or_default(), self.coordinator.now())?;
-        let (name, round) = (name(&request.gate)?, Round::new(request.round));
-        let mut wait = self.coordinator.wait(&convert::caller(), name, round, spec, waiter).await?;
+        let query = convert::wait(request, self.coordinator.now())?;
+        let mut wait = self.coordinator.wait(&convert::caller(), query).await?;
         Ok(Response::new(Box::pin(try_stream! {
             let mut heartbeat = interval(HEARTBEAT_EVERY);
             heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,7 +116,8 @@ impl GateService for Service {
         let request = request.into_inner();
         let call = convert::call(&request.request_id, &request)?;
         let ballot = convert::approval(&request, call.principal.clone())?;
-        let view = self.coordinator.approve(&call, &name(&request.gate)?, ballot, request.validate_only).await?;
+        let view =
+            self.coordinator.approve(&call, &convert::name(&request.gate)?, ballot, request.validate_only).await?;
         Ok(Response::new(convert::view(&view)))
     }
 
@@ -122,22 +125,27 @@ impl GateService for Service {
         let request = request.into_inner();
         let call = convert::call(&request.request_id, &request)?;
         let ballot = convert::rejection(&request, call.principal.clone())?;
-        let view = self.coordinator.reject(&call, &name(&request.gate)?, ballot, request.validate_only).await?;
+        let view =
+            self.coordinator.reject(&call, &convert::name(&request.gate)?, ballot, request.validate_only).await?;
         Ok(Response::new(convert::view(&view)))
     }
 
     async fn reset_gate(&self, request: Request<ResetGateRequest>) -> Result<Response<Gate>, Status> {
         let request = request.into_inner();
         let call = convert::call(&request.request_id, &request)?;
-        let view = self.coordinator.reset(&call, &name(&request.gate)?).await?;
+        let view = self.coordinator.reset(&call, &convert::name(&request.gate)?).await?;
         Ok(Response::new(convert::view(&view)))
     }
 
     async fn reset_gates(&self, request: Request<ResetGatesRequest>) -> Result<Response<ResetGatesResponse>, Status> {
         let request = request.into_inner();
         let call = convert::call(&request.request_id, &request)?;
-        // A forgotten prefix must not reset every gate there is, so here it has to name a group.
-        let group = Prefix::from(GateName::parse("prefix", request.prefix.trim_end_matches('/'))?);
+        let group = prefix(&request.prefix)?;
+        // A forgotten prefix must not reset every gate there is.
+        if group.root().is_none() {
+            let problem = "is empty: name the group to reset";
+            return Err(Invalid::new(InvalidKind::Name, "prefix", problem).into());
+        }
         let gates = self.coordinator.reset_group(&call, &group).await?;
         Ok(Response::new(ResetGatesResponse { gates: gates.iter().map(convert::gate).collect() }))
     }
@@ -172,7 +180,7 @@ impl GateService for Service {
             let problem = "goes without gate: name one of them";
             return Err(Invalid::new(InvalidKind::Argument, "prefix", problem).into());
         }
-        let gate = (!request.gate.is_empty()).then(|| name(&request.gate)).transpose()?;
+        let gate = (!request.gate.is_empty()).then(|| convert::name(&request.gate)).transpose()?;
         let after = convert::page_token(&request.page_token, |token| token.parse().ok().map(Revision))?;
         let query = History {
             gate,
@@ -181,33 +189,30 @@ impl GateService for Service {
             limit: convert::page_size(request.page_size),
         };
         let page = self.coordinator.history(query).await?;
-        let (events, rest) = fitting(page.events.iter().map(|event| convert::event(event)));
-        let next = if rest { events.last().map(|event| event.revision) } else { page.next.map(|revision| revision.0) };
+        let mut entries = page.events.iter().map(|event| convert::event(event)).peekable();
+        let events = fitting(&mut entries);
+        let next = match entries.peek() {
+            Some(_) => events.last().map(|event| event.revision),
+            None => page.next.map(|revision| revision.0),
+        };
         let next_page_token = next.map(|revision| revision.to_string()).unwrap_or_default();
         Ok(Response::new(ListEventsResponse { events, next_page_token }))
     }
-}
-
-fn name(text: &str) -> Result<GateName, Invalid> {
-    GateName::parse("gate", text)
 }
 
 fn prefix(text: &str) -> Result<Prefix, Invalid> {
     Prefix::parse("prefix", text)
 }
 
-/// Takes what fits an answer, and says whether anything was left.
-fn fitting<M: Message>(entries: impl Iterator<Item = M>) -> (Vec<M>, bool) {
+/// Takes what fits an answer, and leaves the rest.
+fn fitting<M: Message>(entries: &mut Peekable<impl Iterator<Item = M>>) -> Vec<M> {
     let mut bytes = 0;
     let mut taken = Vec::new();
-    for entry in entries {
-        if bytes >= ANSWER_BYTES {
-            return (taken, true);
-        }
+    while let Some(entry) = entries.next_if(|_| bytes < ANSWER_BYTES) {
         bytes += entry.encoded_len();
         taken.push(entry);
     }
-    (taken, false)
+    taken
 }
 
 /// Spells out an item of a watch, in more than one message where one would be too large.
@@ -230,8 +235,22 @@ fn event_messages(events: impl Iterator<Item = Event>) -> Vec<WatchResponse> {
     let mut events = events.peekable();
     let mut messages = Vec::new();
     while events.peek().is_some() {
-        let (batch, _) = fitting(events.by_ref());
-        messages.push(WatchResponse { events: batch, ..WatchResponse::default() });
+        messages.push(WatchResponse { events: fitting(&mut events), ..WatchResponse::default() });
     }
     messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_one_message_comes_in_the_next() {
+        let event = |revision| Event { revision, name: "x".repeat(100_000), ..Event::default() };
+        let messages = event_messages((1..=50).map(event));
+        assert!(messages.len() > 1);
+        let revisions = messages.iter().flat_map(|message| &message.events).map(|event| event.revision);
+        assert_eq!(revisions.collect::<Vec<_>>(), (1..=50).collect::<Vec<_>>());
+        assert!(messages.iter().all(|message| message.encoded_len() < 2 * ANSWER_BYTES));
+    }
 }

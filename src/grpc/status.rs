@@ -1,6 +1,6 @@
 //! The one table from errors to gRPC statuses.
 //!
-//! Every status carries one `google.rpc.ErrorInfo`, whose metadata has each value that the message mentions.
+//! Every status carries one `google.rpc.ErrorInfo`, whose metadata has the values that a program needs to go on.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -22,7 +22,7 @@ impl From<Invalid> for Status {
             InvalidKind::Spec => "INVALID_SPEC",
             InvalidKind::Argument => "INVALID_ARGUMENT",
         };
-        bad_request(reason, invalid.field, &invalid.problem, &invalid.to_string())
+        bad_request(reason, invalid.field, &invalid.problem, &invalid.to_string(), [])
     }
 }
 
@@ -45,10 +45,20 @@ impl From<Error> for Status {
                 let metadata = [("gate", gate.to_string())].into_iter().chain(numbers);
                 status(Code::FailedPrecondition, "ROUND_RESET", &message, metadata)
             }
-            Error::RequestIdReused { .. } => bad_request("REQUEST_ID_REUSED", "request_id", &message, &message),
+            Error::RequestIdReused { id } => {
+                bad_request("REQUEST_ID_REUSED", "request_id", &message, &message, [("request_id", id)])
+            }
             Error::LimitExceeded { what, limit } => {
                 let metadata = [("limit", limit.to_string()), ("what", what.to_owned())];
                 status(Code::ResourceExhausted, "LIMIT_EXCEEDED", &message, metadata)
+            }
+            Error::RevisionAhead { start, last } => {
+                let metadata = [("start_revision", start.to_string()), ("last_revision", last.to_string())];
+                status(Code::OutOfRange, "REVISION_AHEAD", &message, metadata)
+            }
+            Error::WatcherTooSlow { resume } => {
+                let metadata = [("resume_revision", resume.to_string())];
+                status(Code::ResourceExhausted, "WATCHER_TOO_SLOW", &message, metadata)
             }
             Error::Draining => status(Code::Unavailable, "DRAINING", &message, []),
             Error::Store(error) => of_store(&error, &message),
@@ -69,14 +79,9 @@ fn of_refusal(refusal: Refusal, message: &str) -> Status {
         Refusal::AlreadyResolved(resolved) => {
             status(FailedPrecondition, "GATE_ALREADY_RESOLVED", message, winner(&resolved))
         }
-        // The fence answers both: it times the gate out and decides again.
-        Refusal::Overdue { gate: name } => {
-            status(FailedPrecondition, "GATE_OVERDUE", message, [gate(name.to_string())])
-        }
-        Refusal::NotDue { gate: name, deadline } => {
-            let deadline = deadline.map(|deadline| ("deadline", time(deadline)));
-            let metadata = [gate(name.to_string())].into_iter().chain(deadline);
-            status(FailedPrecondition, "GATE_NOT_DUE", message, metadata)
+        // The fence answers the one by timing the gate out, and asks for nothing that the other refuses.
+        Refusal::Overdue { gate: name } | Refusal::NotDue { gate: name, .. } => {
+            status(Code::Internal, "INTERNAL", message, [gate(name.to_string())])
         }
         Refusal::EtagMismatch { gate: name, current } => {
             let metadata = [gate(name.to_string()), ("etag", current.to_string())];
@@ -120,6 +125,10 @@ fn of_store(error: &StoreError, message: &str) -> Status {
         StoreError::Conflict | StoreError::Locked { .. } | StoreError::Open { .. } | StoreError::Failed(_) => {
             unavailable()
         }
+        StoreError::Full => status(Code::ResourceExhausted, "STORE_FULL", message, []),
+        StoreError::Compacted { oldest } => {
+            status(Code::OutOfRange, "REVISION_COMPACTED", message, [("oldest_revision", oldest.to_string())])
+        }
         StoreError::TooLarge { bytes_max, .. } => {
             let metadata = [("limit", bytes_max.to_string()), ("what", "bytes in one event".to_owned())];
             status(Code::ResourceExhausted, "LIMIT_EXCEEDED", message, metadata)
@@ -139,8 +148,14 @@ fn status(
     Status::with_error_details(code, message, info(reason, metadata))
 }
 
-fn bad_request(reason: &str, field: &str, problem: &str, message: &str) -> Status {
-    let mut details = info(reason, [("field", field.to_owned())]);
+fn bad_request<const N: usize>(
+    reason: &str,
+    field: &str,
+    problem: &str,
+    message: &str,
+    metadata: [(&'static str, String); N],
+) -> Status {
+    let mut details = info(reason, [("field", field.to_owned())].into_iter().chain(metadata));
     details.add_bad_request_violation(field, problem);
     Status::with_error_details(Code::InvalidArgument, message, details)
 }

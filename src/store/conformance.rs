@@ -1,6 +1,7 @@
 //! What every store has to do: one suite, called for each.
 
 pub mod feed;
+pub mod forget;
 pub mod gates;
 pub mod reads;
 pub mod requests;
@@ -43,6 +44,11 @@ macro_rules! conformance {
             feed::the_feed_is_complete_and_in_order
             feed::the_feed_wakes_a_waiter
             feed::dropping_a_wait_loses_nothing
+            forget::a_resolved_gate_is_forgotten_with_its_past
+            forget::an_unresolved_gate_is_never_forgotten
+            forget::what_is_not_old_is_kept
+            forget::a_request_is_forgotten_with_its_answer
+            forget::much_is_forgotten_in_steps
         }
     };
     ($make:expr; $($file:ident::$case:ident)*) => {
@@ -84,7 +90,7 @@ pub fn create(spec: Spec) -> Command {
 
 /// Waits on a gate.
 pub fn wait() -> Command {
-    Command::Wait { round: None, by: principal("worker") }
+    Command::Wait { round: None, uid: None, by: principal("worker") }
 }
 
 /// Approves a gate.

@@ -1,6 +1,7 @@
 //! The reference store: what every store means, in maps. For tests, and gone with the process.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -10,13 +11,16 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Answer, Change, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Request, RequestKey, Store,
-    codec,
+    Answer, Change, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Old, Request, RequestKey,
+    Store, codec,
 };
 use crate::domain::{Event, EventKind, Gate, GateName, Revision, Round, Uid};
 
 /// The most events in one answer of the feed: enough to catch up fast, little enough to hold.
 const CHANGES_MAX: usize = 256;
+
+/// The most events that are looked at in one go to be forgotten.
+const FORGET_MAX: usize = 64;
 
 /// Keeps everything in memory.
 #[derive(Debug)]
@@ -34,6 +38,10 @@ struct State {
     /// The last event of each past round.
     rounds: HashMap<(Uid, Round), Arc<Event>>,
     answers: BTreeMap<RequestKey, Answer>,
+    /// The revision of the last event.
+    last: Revision,
+    /// Every event up to this one has been looked at to be forgotten.
+    forgotten: Revision,
 }
 
 impl Memory {
@@ -63,6 +71,10 @@ impl Store for Memory {
 
     fn revision(&self) -> Revision {
         *self.durable.borrow()
+    }
+
+    fn oldest(&self) -> Revision {
+        self.state().forgotten.next()
     }
 
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {
@@ -143,19 +155,31 @@ impl Store for Memory {
         let mut durable = self.durable.subscribe();
         let reached = durable.wait_for(|durable| *durable > revision).await.map(|_| ());
         reached.map_err(|_| Error::Failed("it has been closed".into()))?;
-        Ok(self
-            .state()
-            .log
-            .range((Excluded(revision), Unbounded))
-            .take(CHANGES_MAX)
-            .map(|(_, event)| Arc::clone(event))
-            .collect())
+        let state = self.state();
+        if revision < state.forgotten {
+            return Err(Error::Compacted { oldest: state.forgotten.next() });
+        }
+        let events = state.log.range((Excluded(revision), Unbounded)).take(CHANGES_MAX);
+        Ok(events.map(|(_, event)| Arc::clone(event)).collect())
+    }
+
+    async fn forget(&self, old: Old) -> Result<bool, Error> {
+        let mut state = self.state();
+        for _ in 0..FORGET_MAX {
+            let next = state.log.range((Excluded(state.forgotten), Unbounded)).next();
+            let Some(event) = next.map(|(_, event)| Arc::clone(event)).filter(|event| old.holds(event)) else {
+                return Ok(false);
+            };
+            state.forget(&event);
+            state.forgotten = event.revision();
+        }
+        Ok(true)
     }
 }
 
 impl State {
     fn revision(&self) -> Revision {
-        self.log.last_key_value().map_or(Revision::ZERO, |(revision, _)| *revision)
+        self.last
     }
 
     fn record(&mut self, request: Request, revisions: Vec<Revision>) -> Result<(), Error> {
@@ -172,6 +196,14 @@ impl State {
         {
             self.rounds.insert((before.uid.clone(), before.round), Arc::clone(last));
         }
+        // What was kept only because it was the gate's state.
+        if let Some(before) = before
+            && before.revision <= self.forgotten
+            && event.kind != EventKind::Reset
+        {
+            self.drop_event(before.revision);
+        }
+        self.last = event.revision();
         let name = &event.gate.name;
         if event.kind == EventKind::Deleted {
             self.gates.remove(name);
@@ -179,6 +211,33 @@ impl State {
             self.gates.insert(name.clone(), Arc::clone(event));
         }
         self.log.insert(event.revision(), Arc::clone(event));
+    }
+
+    fn forget(&mut self, event: &Event) {
+        let gate = &event.gate;
+        let is_state = self.gates.get(&gate.name).is_some_and(|last| last.revision() == event.revision());
+        let ends_round = self.rounds.get(&(gate.uid.clone(), gate.round)).is_some_and(|last| **last == *event);
+        if is_state && !gate.status.is_terminal() || ends_round {
+            return;
+        }
+        if is_state {
+            self.gates.remove(&gate.name);
+        }
+        if is_state || event.kind == EventKind::Deleted {
+            let forgotten = self.forgotten;
+            let (of_gate, rest): (HashMap<_, _>, _) =
+                mem::take(&mut self.rounds).into_iter().partition(|((uid, _), _)| *uid == gate.uid);
+            self.rounds = rest;
+            for end in of_gate.into_values().filter(|end| end.revision() <= forgotten) {
+                self.drop_event(end.revision());
+            }
+        }
+        self.drop_event(event.revision());
+    }
+
+    fn drop_event(&mut self, revision: Revision) {
+        self.log.remove(&revision);
+        self.answers.retain(|_, answer| answer.revisions.iter().min() != Some(&revision));
     }
 }
 

@@ -21,11 +21,14 @@ use crate::domain::{Event, Gate, GateName, Prefix, Principal, Revision, Round};
 /// Keeps gates, their history and the answered requests.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Names the store, from its creation on: a restored or replaced store has another id.
+    /// Names the store, from its creation on: another store has another id. A copy has the same.
     fn id(&self) -> &str;
 
     /// Returns the revision of the last durable event.
     fn revision(&self) -> Revision;
+
+    /// Returns the oldest revision that the feed can start from: every event from it on is kept.
+    fn oldest(&self) -> Revision;
 
     /// Reads a gate.
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error>;
@@ -67,7 +70,36 @@ pub trait Store: Send + Sync + 'static {
     /// Waits until there is an event after `revision`, and returns the next ones, in order and without a gap.
     ///
     /// Dropping the future loses nothing: the caller holds the place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Compacted`] if an event after `revision` has been forgotten.
     async fn changes_after(&self, revision: Revision) -> Result<Vec<Arc<Event>>, Error>;
+
+    /// Forgets some of what is old, and says whether there is more.
+    ///
+    /// A resolved gate whose last event is old is forgotten with its past rounds; of all other gates the current state
+    /// and the ends of past rounds are kept, and only what happened in between is forgotten. A request is forgotten with
+    /// the first of the events that answer it. [`Self::oldest`] grows behind what was looked at.
+    async fn forget(&self, old: Old) -> Result<bool, Error>;
+}
+
+/// What is old enough to be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Old {
+    /// Events before this time.
+    pub before: SystemTime,
+    /// Events before this revision.
+    pub below: Revision,
+    /// No event after this one: somebody who must miss none has yet to follow.
+    pub until: Revision,
+}
+
+impl Old {
+    /// Says whether an event is old by either measure.
+    fn holds(&self, event: &Event) -> bool {
+        event.revision() <= self.until && (event.time < self.before || event.revision() < self.below)
+    }
 }
 
 /// One event to commit.
@@ -172,6 +204,12 @@ pub enum Error {
     /// The gate or the request is not what the caller read. Trying again helps, after reading again.
     #[error("the gate has changed since it was read")]
     Conflict,
+    /// Some of the events that were asked for have been forgotten. Trying again does not help.
+    #[error("events before revision {oldest} have been forgotten: start from what exists now")]
+    Compacted {
+        /// The oldest revision to start from.
+        oldest: Revision,
+    },
     /// The event does not fit a record. Trying again does not help.
     #[error("an event of {bytes} bytes does not fit a record of {bytes_max}")]
     TooLarge {
@@ -202,6 +240,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// There is too little room to write. Trying again helps once there is more; reading works all the while.
+    #[error("the disk of the store is full: make room, then try again")]
+    Full,
     /// A write could not be made durable. The store acknowledges nothing from then on, and the process has to end.
     #[error("the store has failed and accepts nothing more: {0}")]
     Failed(Arc<str>),

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::fmt;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,9 +17,10 @@ use async_trait::async_trait;
 use self::committer::{Committer, Job};
 use self::disk::{Disk, corrupt, parse_pointer};
 use self::feed::{Changes, Feed};
+use self::room::Room;
 use super::{
-    Answer, Change, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Request, RequestKey, Store,
-    codec,
+    Answer, Change, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Old, Request, RequestKey,
+    Store, codec,
 };
 use crate::domain::{Event, Gate, GateName, Prefix, Revision, Round};
 
@@ -27,8 +29,10 @@ mod batch;
 mod committer;
 mod disk;
 mod feed;
+mod forget;
 mod keys;
 mod open;
+mod room;
 mod watchdog;
 
 /// The most events that one call reads to find those of a group. The caller goes on from there.
@@ -46,6 +50,7 @@ pub struct Sled {
 struct Shared {
     disk: Disk,
     feed: Feed,
+    room: Room,
     flush_max: Duration,
 }
 
@@ -61,11 +66,16 @@ impl Sled {
     }
 
     fn open_with(dir: &Path, cache_bytes: u64, flush_max: Duration) -> Result<Self, Error> {
-        let open::Opened { disk, id, revision } = open::open(dir, cache_bytes)?;
-        let shared = Arc::new(Shared { disk, feed: Feed::new(revision), flush_max });
+        let open::Opened { disk, room, id, revision, forgotten } = open::open(dir, cache_bytes)?;
+        let shared = Arc::new(Shared { disk, feed: Feed::new(revision, forgotten), room, flush_max });
         let committer = Committer::start(&shared, revision);
         let committer = committer.map_err(|source| Error::Open { path: dir.to_owned(), source })?;
         Ok(Self { id, committer, shared })
+    }
+
+    /// Reads where it is called: a point read takes microseconds. sled panics where it finds its own state broken.
+    fn look<T>(&self, look: impl FnOnce(&Disk) -> Result<T, Error>) -> Result<T, Error> {
+        catch_unwind(AssertUnwindSafe(|| look(&self.shared.disk))).unwrap_or_else(|panic| Err(broken(&*panic)))
     }
 
     /// Reads off the async threads: sled may have to go to the disk many times.
@@ -77,7 +87,7 @@ impl Sled {
         match tokio::task::spawn_blocking(move || read(&shared)).await {
             Ok(answer) => answer,
             Err(error) => Err(match error.try_into_panic() {
-                Ok(panic) => Error::Corrupt { place: "its directory".to_owned(), problem: panic_text(&*panic) },
+                Ok(panic) => broken(&*panic),
                 Err(_) => Error::Failed("the process is ending".into()),
             }),
         }
@@ -100,14 +110,18 @@ impl Store for Sled {
         self.shared.feed.durable()
     }
 
+    fn oldest(&self) -> Revision {
+        self.shared.feed.forgotten().next()
+    }
+
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {
-        let Shared { disk, feed, .. } = &*self.shared;
-        let Some(revision) = disk.pointer(&keys::gate(keys::GATES, name))? else {
+        let feed = &self.shared.feed;
+        let Some(event) = self.look(|disk| disk.pointed_event(&keys::gate(keys::GATES, name)))? else {
             // What took it away may not be durable.
             return feed.settled().await.map(|()| None);
         };
-        feed.reached(revision).await?;
-        disk.indexed_event(revision).map(|event| Some(event.gate))
+        feed.reached(event.revision()).await?;
+        Ok(Some(event.gate))
     }
 
     async fn past_round(&self, gate: &Gate, round: Round) -> Result<Option<Gate>, Error> {
@@ -115,9 +129,8 @@ impl Store for Sled {
         if round >= gate.round {
             return Ok(None);
         }
-        let disk = &self.shared.disk;
-        let revision = disk.pointer(&keys::round(&gate.uid, round))?;
-        revision.map(|revision| disk.indexed_event(revision).map(|event| event.gate)).transpose()
+        let event = self.look(|disk| disk.pointed_event(&keys::round(&gate.uid, round)))?;
+        Ok(event.map(|event| event.gate))
     }
 
     async fn list(&self, query: ListQuery) -> Result<ListPage, Error> {
@@ -139,12 +152,13 @@ impl Store for Sled {
 
     async fn remember(&self, request: Request, answer: Vec<Revision>) -> Result<(), Error> {
         let record = codec::encode_answer(&request.fingerprint, &answer, request.time)?;
-        self.committer.submit(|reply| Job::Remember(request.key, record, reply)).await
+        let first = answer.into_iter().min().unwrap_or_else(|| self.revision());
+        self.committer.submit(|reply| Job::Remember(request.key, first, record, reply)).await
     }
 
     async fn answer(&self, key: &RequestKey) -> Result<Option<Answer>, Error> {
         // An answer is never taken back, so its absence is durable.
-        let Some(answer) = self.shared.disk.answer(key)? else { return Ok(None) };
+        let Some(answer) = self.look(|disk| disk.answer(key))? else { return Ok(None) };
         self.shared.feed.settled().await?;
         Ok(Some(answer))
     }
@@ -153,7 +167,7 @@ impl Store for Sled {
         if revision > self.revision() {
             return Ok(None);
         }
-        Ok(self.shared.disk.event(revision)?.map(Arc::new))
+        Ok(self.look(|disk| disk.event(revision))?.map(Arc::new))
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, Error> {
@@ -168,16 +182,22 @@ impl Store for Sled {
     }
 
     async fn changes_after(&self, revision: Revision) -> Result<Vec<Arc<Event>>, Error> {
-        match self.shared.feed.after(revision).await? {
-            Changes::Recent(events) => Ok(events),
+        let events = match self.shared.feed.after(revision).await? {
+            Changes::Recent(events) => events,
             Changes::Logged(until) => {
                 let read = move |shared: &Shared| {
                     let events = shared.disk.events(revision, until).take(feed::CHANGES_MAX);
                     events.map(|event| event.map(Arc::new)).collect()
                 };
-                self.read(read).await
+                self.read(read).await?
             }
-        }
+        };
+        self.shared.feed.keeps_all_after(revision)?;
+        Ok(events)
+    }
+
+    async fn forget(&self, old: Old) -> Result<bool, Error> {
+        self.committer.submit(|reply| Job::Forget(old, reply)).await
     }
 }
 
@@ -199,17 +219,20 @@ impl Shared {
         let mut entries = self.disk.index(keys::group(index, &query.prefix, query.after.as_ref()));
         let mut gates = Vec::new();
         while gates.len() < query.limit
-            && let Some((key, value)) = entries.next().transpose()?
+            && let Some((key, _)) = entries.next().transpose()?
         {
-            let pointer = if query.unresolved {
-                let name = keys::gate_name(&key).ok_or_else(|| corrupt(&key, "it is no name"))?;
-                self.disk.pointer(&keys::gate(keys::GATES, &name))?
-            } else {
-                Some(parse_pointer(&key, &value)?)
+            let name = keys::gate_name(&key).ok_or_else(|| corrupt(&key, "it is no name"))?;
+            let gate = match self.disk.pointed_event(&keys::gate(keys::GATES, &name)) {
+                Ok(Some(event)) => event.gate,
+                // It has gone since the index was read.
+                Ok(None) => continue,
+                // One gate that cannot be read hides no other.
+                Err(error @ Error::Corrupt { .. }) => {
+                    tracing::error!("gate {name} is left out of a list: {error}");
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
-            // The gate may have changed since the index was read.
-            let Some(pointer) = pointer else { continue };
-            let gate = self.disk.indexed_event(pointer)?.gate;
             if !(query.unresolved && gate.status.is_terminal()) {
                 gates.push(gate);
             }
@@ -235,7 +258,11 @@ impl Shared {
                 break;
             }
             let revision = keys::last_revision(&key).ok_or_else(|| corrupt(&key, "the key is too short"))?;
-            page.events.push(Arc::new(self.disk.indexed_event(revision)?));
+            match self.disk.event(revision)? {
+                Some(event) => page.events.push(Arc::new(event)),
+                None if revision <= self.feed.forgotten() => {}
+                None => return Err(corrupt(&key, "it points to an event that is missing")),
+            }
         }
         Ok(page)
     }
@@ -256,6 +283,11 @@ impl Shared {
         }
         Ok(page)
     }
+}
+
+/// Makes the error of a panic.
+fn broken(panic: &(dyn Any + Send)) -> Error {
+    Error::Corrupt { place: "its directory".to_owned(), problem: panic_text(panic) }
 }
 
 /// Reads what a panic says.

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::process::{Coordinator, Ending, Ran, gatepost};
 
 const STEPS: [&str; 6] = ["build", "test", "review_gate", "deploy_staging", "deploy_gate", "deploy_prod"];
@@ -26,6 +28,18 @@ fn a_gate_that_times_out_skips_what_lies_downstream() {
     assert_eq!(ran.code, Some(11), "{}", ran.err);
     let ends = ["succeeded", "succeeded", "timed out", "skipped", "skipped", "skipped"];
     assert_eq!(summary(&ran.out), STEPS.into_iter().zip(ends).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing_behind() {
+    let mut demo = gatepost(&["demo"]);
+    let mut demo = Ending(demo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut said = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains(" approve ")));
+    kill_process(Pid::from_child(&demo.0), Signal::INT).unwrap();
+    let told = BufReader::new(demo.0.stderr.take().unwrap()).lines().map(Result::unwrap).last();
+    assert_eq!(told.as_deref(), Some("interrupted: the temporary coordinator is gone, and its gates"));
+    assert_eq!(demo.0.wait().unwrap().code(), Some(130));
 }
 
 #[test]

@@ -6,4 +6,6 @@ mod crash;
 mod demo;
 mod process;
 mod readme;
+mod serve;
 mod tour;
+mod usage;

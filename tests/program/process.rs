@@ -78,14 +78,20 @@ impl Coordinator {
     }
 }
 
-/// Starts a coordinator and reads where it listens, which it says once it serves.
+/// Starts a coordinator and reads where it listens.
 fn spawn(listen: &str, data: &Path) -> (Ending, String) {
-    let mut process = Ending(serve(listen, data).stdout(Stdio::piped()).spawn().unwrap());
-    let mut said = String::new();
-    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let (process, said) = ready(&mut serve(listen, data));
     let address = said.split("http://").nth(1).and_then(|rest| rest.split(',').next());
     let address = address.unwrap_or_else(|| panic!("it does not say where it listens: {said:?}")).to_owned();
     (process, address)
+}
+
+/// Starts a coordinator and reads the line that it says once it serves.
+pub fn ready(command: &mut Command) -> (Ending, String) {
+    let mut process = Ending(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut said = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    (process, said)
 }
 
 /// A process that ends with the test, however that ends.
@@ -112,6 +118,12 @@ impl Waiting {
             line.clear();
             assert_ne!(self.told.read_line(&mut line).unwrap(), 0, "it ended without telling {text:?}");
         }
+    }
+
+    /// Interrupts it as Ctrl-C does, and waits for its end.
+    pub fn interrupt(self) -> Ran {
+        kill_process(Pid::from_child(&self.process.0), Signal::INT).unwrap();
+        self.end()
     }
 
     /// Waits for its end.

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs the grpcurl lines of README, as they stand there, against a coordinator of its own.
+# Runs the grpcurl lines of README, as they stand there, against a coordinator of its own: the program that `cargo test`
+# built.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 data=$(mktemp -d)
-cargo build --quiet
-target/debug/gatepost serve --listen 127.0.0.1:0 --data-dir "$data" >"$data/said" &
+program=target/debug/gatepost
+"$program" serve --listen 127.0.0.1:0 --data-dir "$data" >"$data/said" &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; rm -rf "$data"' EXIT
 
@@ -25,6 +26,6 @@ while IFS= read -r line; do
 done <<<"$lines"
 
 # What they did has to be there.
-status=$(GATEPOST_SERVER=$address target/debug/gatepost get release-42/prod --output json)
+status=$(GATEPOST_SERVER=$address "$program" get release-42/prod --output json)
 grep -q '"status":"GATE_STATUS_APPROVED"' <<<"$status" || { echo "the gate is not approved: $status" >&2; exit 1; }
 echo "$passed passed, 0 failed"

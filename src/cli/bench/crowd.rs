@@ -67,7 +67,8 @@ async fn wait(
     arrived: mpsc::UnboundedSender<()>,
 ) -> Result<Instant, Error> {
     let waiter = Waiter { id: format!("bench:{number}"), host: "bench".to_owned(), ..Waiter::default() };
-    let request = WaitRequest { gate: gate.clone(), round: 0, spec: Some(undecided()), waiter: Some(waiter) };
+    let spec = Some(undecided());
+    let request = WaitRequest { gate: gate.clone(), spec, waiter: Some(waiter), ..WaitRequest::default() };
     // The semaphore is never closed; if it were, the wait would only open earlier.
     let mut permit = opening.acquire_owned().await.ok();
     let mut wait = client.wait(request);

@@ -30,7 +30,7 @@ pub(super) struct Target {
 impl Target {
     /// Takes the coordinator that is named, or else starts one that keeps its data in `dir`.
     pub(super) async fn choose(globals: &Globals, dir: &Path) -> Result<Self, Failure> {
-        let Some(address) = &globals.server else {
+        let Some(address) = &globals.server.server else {
             return Self::temporary(dir).await;
         };
         let target = Self::new(address.clone(), None);

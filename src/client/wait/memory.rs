@@ -32,12 +32,12 @@ impl Memory {
     }
 
     /// Returns what to ask for. Once the gate was seen, that is its round, because a resolution that is reset away while
-    /// the connection is down has to be delivered all the same; and no spec, because a gate that is deleted then has to
-    /// stay deleted.
+    /// the connection is down has to be delivered all the same; its uid, because another gate under its name is none of
+    /// this wait's business; and no spec, because a gate that is deleted then has to stay deleted.
     pub(super) fn request(&self) -> WaitRequest {
         match &self.seen {
             None => self.request.clone(),
-            Some(seen) => WaitRequest { round: seen.round, spec: None, ..self.request.clone() },
+            Some(seen) => WaitRequest { round: seen.round, uid: seen.uid.clone(), spec: None, ..self.request.clone() },
         }
     }
 

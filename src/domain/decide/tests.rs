@@ -126,7 +126,7 @@ fn an_overdue_gate_says_so_before_it_checks_anything() {
     let waiting = gate(spec(1), &[wait()]);
     let wrong = Ballot { round: Round::new(9), etag: Some(Etag("0-uid".into())), ..principal("ann").into() };
     let delete = Command::Delete { by: principal("admin"), etag: Some(Etag("0-uid".into())) };
-    let wait = Command::Wait { round: Round::new(9), by: principal("worker") };
+    let wait = Command::Wait { round: Round::new(9), uid: None, by: principal("worker") };
     for command in [wait, Command::Approve(wrong.clone()), Command::Reject(wrong), delete, create(spec(2))] {
         assert_eq!(answer(&waiting, &command, deadline()), Err(Refusal::Overdue { gate: name() }), "{command:?}");
     }
@@ -239,7 +239,7 @@ fn a_delete_cancels_an_undecided_gate_and_keeps_how_another_was_decided() {
 fn a_wait_may_pin_its_round() {
     for commands in [vec![reset()], vec![reset(), wait()], vec![reset(), reject("bob")]] {
         let gate = gate(spec(1), &commands);
-        let pinned = |round| Command::Wait { round: Some(round), by: principal("worker") };
+        let pinned = |round| Command::Wait { round: Some(round), uid: None, by: principal("worker") };
         assert!(answer(&gate, &wait(), START).is_ok());
         assert_eq!(answer(&gate, &pinned(gate.round), START), answer(&gate, &wait(), START));
         for round in [Round::FIRST, gate.round.next()] {
@@ -370,7 +370,7 @@ fn create(spec: Spec) -> Command {
 }
 
 fn wait() -> Command {
-    Command::Wait { round: None, by: principal("worker") }
+    Command::Wait { round: None, uid: None, by: principal("worker") }
 }
 
 fn approve(voter: &str) -> Command {

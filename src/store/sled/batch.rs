@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::disk::{Disk, put_record};
+use super::forget::forget_event;
 use super::keys;
 use crate::domain::{Event, EventKind, Gate, GateName, Revision, Status};
 use crate::store::{Change, Error, RequestKey, codec};
@@ -21,11 +22,13 @@ pub struct Batch<'a> {
     /// The events, with the sizes of their records.
     events: Vec<(Arc<Event>, usize)>,
     last: Revision,
+    /// What is forgotten, but for what is pointed to.
+    forgotten: Revision,
 }
 
 impl<'a> Batch<'a> {
     /// Begins a batch behind the last revision.
-    pub fn new(disk: &'a Disk, last: Revision) -> Self {
+    pub fn new(disk: &'a Disk, last: Revision, forgotten: Revision) -> Self {
         Self {
             disk,
             writes: sled::Batch::default(),
@@ -33,6 +36,7 @@ impl<'a> Batch<'a> {
             requests: HashSet::new(),
             events: Vec::new(),
             last,
+            forgotten,
         }
     }
 
@@ -49,8 +53,9 @@ impl<'a> Batch<'a> {
         let revision = self.last.next();
         if let Some(request) = request {
             let answer = codec::encode_answer(&request.fingerprint, &[revision], request.time)?;
-            self.remember(request.key, &answer)?;
+            self.remember(request.key, revision, &answer)?;
         }
+        self.let_go(before.as_ref(), &event)?;
         let event = Arc::new(event.stamped(revision));
         put_record(&mut self.writes, &keys::event(revision), record);
         self.index(before.as_ref(), &event);
@@ -60,12 +65,14 @@ impl<'a> Batch<'a> {
         Ok(event)
     }
 
-    /// Adds the answer of a request, unless it has one.
-    pub fn remember(&mut self, request: RequestKey, record: &[u8]) -> Result<(), Error> {
+    /// Adds the answer of a request, which begins with an event, unless it has one.
+    pub fn remember(&mut self, request: RequestKey, first: Revision, record: &[u8]) -> Result<(), Error> {
         if self.requests.contains(&request) || self.disk.is_answered(&request)? {
             return Err(Error::Conflict);
         }
-        put_record(&mut self.writes, &keys::request(&request), record);
+        let key = keys::request(&request);
+        put_record(&mut self.writes, &key, record);
+        self.writes.insert(keys::answer(first, &key), &[]);
         self.requests.insert(request);
         Ok(())
     }
@@ -78,6 +85,15 @@ impl<'a> Batch<'a> {
     /// Returns what to write, and the events to publish once it is durable.
     pub fn into_parts(self) -> (sled::Batch, Vec<(Arc<Event>, usize)>) {
         (self.writes, self.events)
+    }
+
+    /// Removes what was kept only because it was the state of a gate.
+    fn let_go(&mut self, before: Option<&Gate>, event: &Event) -> Result<(), Error> {
+        let superseded = before.filter(|gate| gate.revision <= self.forgotten && event.kind != EventKind::Reset);
+        match superseded.map(|gate| self.disk.event(gate.revision)).transpose()?.flatten() {
+            Some(event) => forget_event(self.disk, &mut self.writes, &event),
+            None => Ok(()),
+        }
     }
 
     fn index(&mut self, before: Option<&Gate>, event: &Event) {

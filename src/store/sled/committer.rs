@@ -8,10 +8,11 @@ use std::{io, mem};
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::Batch;
+use super::forget::Forgetting;
 use super::watchdog::Watchdog;
 use super::{Shared, panic_text};
 use crate::domain::{Event, Revision};
-use crate::store::{Change, Error, RequestKey};
+use crate::store::{Change, Error, Old, RequestKey};
 
 /// The most changes in one batch: a flush costs the same for one as for many, and nobody waits long for the others.
 const BATCH_JOBS_MAX: usize = 256;
@@ -26,8 +27,10 @@ const QUEUE_JOBS_MAX: usize = BATCH_JOBS_MAX;
 pub enum Job {
     /// Commit a change, whose event has this record.
     Commit(Box<Change>, Vec<u8>, Reply<Arc<Event>>),
-    /// Remember a request, whose answer has this record.
-    Remember(RequestKey, Vec<u8>, Reply<()>),
+    /// Remember a request, whose answer begins with an event and has this record.
+    Remember(RequestKey, Revision, Vec<u8>, Reply<()>),
+    /// Forget some of what is old, and say whether there is more.
+    Forget(Old, Reply<bool>),
 }
 
 /// Where an answer goes. Who asked may have gone.
@@ -92,47 +95,91 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(job) = queue.blocking_recv() {
-            if let Some(why) = self.shared.feed.failure() {
-                job.refuse(&why);
+        let mut next = None;
+        while let Some(job) = next.take().or_else(|| queue.blocking_recv()) {
+            if let Some(error) = self.refusal() {
+                job.refuse(error);
                 continue;
             }
             // sled panics where it finds its own state broken.
-            let done = catch_unwind(AssertUnwindSafe(|| self.write_batch(job, &mut queue)));
-            if let Err(panic) = done {
+            let done = catch_unwind(AssertUnwindSafe(|| match job {
+                Job::Forget(old, reply) => {
+                    self.forget(old, reply);
+                    None
+                }
+                job => self.write_batch(job, &mut queue),
+            }));
+            next = done.unwrap_or_else(|panic| {
                 self.shared.fail(&panic_text(&*panic));
-            }
+                None
+            });
         }
     }
 
-    fn write_batch(&mut self, first: Job, queue: &mut mpsc::Receiver<Job>) {
+    /// Says why nothing can be written now, if so.
+    fn refusal(&self) -> Option<Error> {
+        let Shared { feed, room, .. } = &*self.shared;
+        match (feed.failure(), room.is_full()) {
+            (Some(why), _) => Some(Error::Failed(why)),
+            (None, Ok(false)) => None,
+            (None, Ok(true)) => Some(Error::Full),
+            // A directory that cannot be asked for its room cannot be written to.
+            (None, Err(error)) => Some(Error::Failed(self.shared.fail(&error.to_string()))),
+        }
+    }
+
+    /// Writes what is queued, and returns a job that has to be done by itself.
+    fn write_batch(&mut self, first: Job, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
         let shared = Arc::clone(&self.shared);
-        let mut batch = Batch::new(&shared.disk, self.last);
+        let mut batch = Batch::new(&shared.disk, self.last, shared.feed.forgotten());
+        let mut alone = None;
         let mut answers = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);
-        while let Some(job) = next {
+        while let Some(job) = next.take() {
             bytes += job.record_bytes();
-            answers.push(job.add_to(&mut batch));
+            match job.add_to(&mut batch) {
+                Ok(answer) => answers.push(answer),
+                Err(job) => {
+                    alone = Some(job);
+                    break;
+                }
+            }
             let is_full = answers.len() >= BATCH_JOBS_MAX || bytes >= BATCH_BYTES;
             next = if is_full { None } else { queue.try_recv().ok() };
         }
-        if !batch.is_empty()
-            && let Err(error) = self.make_durable(batch)
-        {
+        let is_empty = batch.is_empty();
+        let (writes, events) = batch.into_parts();
+        if !is_empty && let Err(error) = self.make_durable(writes, events) {
             let why = shared.fail(&error.to_string());
             for answer in answers {
                 answer.refuse(&why);
             }
-            return;
+            return alone;
         }
         // Conflicts too are answered only now: what they lost against can be read.
         answers.into_iter().for_each(Answer::send);
+        alone
     }
 
-    fn make_durable(&mut self, batch: Batch<'_>) -> sled::Result<()> {
+    fn forget(&mut self, old: Old, reply: Reply<bool>) {
+        let shared = Arc::clone(&self.shared);
+        let answer = Forgetting::of(&shared.disk, shared.feed.forgotten(), self.last, old).and_then(|forgetting| {
+            let Forgetting { writes, until, more, .. } = forgetting;
+            if until > shared.feed.forgotten() {
+                // First, so that nobody takes for complete what is about to be removed.
+                shared.feed.forgetting(until);
+                let written = self.make_durable(writes, Vec::new());
+                written.map_err(|error| Error::Failed(shared.fail(&error.to_string())))?;
+            }
+            Ok(more)
+        });
+        // Who asked may have gone.
+        drop(reply.send(answer));
+    }
+
+    fn make_durable(&mut self, writes: sled::Batch, events: Vec<(Arc<Event>, usize)>) -> sled::Result<()> {
         let disk = &self.shared.disk;
-        let (writes, events) = batch.into_parts();
         self.batch += 1;
         self.shared.feed.applying(self.batch);
         disk.db.apply_batch(writes)?;
@@ -148,22 +195,26 @@ impl Worker {
 impl Job {
     fn record_bytes(&self) -> usize {
         match self {
-            Self::Commit(_, record, _) | Self::Remember(_, record, _) => record.len(),
+            Self::Commit(_, record, _) | Self::Remember(_, _, record, _) => record.len(),
+            Self::Forget(..) => 0,
         }
     }
 
-    fn add_to(self, batch: &mut Batch<'_>) -> Answer {
-        match self {
+    /// Adds itself to a batch, unless it looks at what is written and so has to be done alone.
+    fn add_to(self, batch: &mut Batch<'_>) -> Result<Answer, Self> {
+        Ok(match self {
             Self::Commit(change, record, reply) => Answer::Commit(reply, batch.commit(*change, &record)),
-            Self::Remember(key, record, reply) => Answer::Remember(reply, batch.remember(key, &record)),
-        }
+            Self::Remember(key, first, record, reply) => Answer::Remember(reply, batch.remember(key, first, &record)),
+            Self::Forget(..) => return Err(self),
+        })
     }
 
-    fn refuse(self, why: &Arc<str>) {
-        let failed = Error::Failed(Arc::clone(why));
+    fn refuse(self, error: Error) {
         match self {
-            Self::Commit(_, _, reply) => Answer::Commit(reply, Err(failed)),
-            Self::Remember(_, _, reply) => Answer::Remember(reply, Err(failed)),
+            Self::Commit(_, _, reply) => Answer::Commit(reply, Err(error)),
+            Self::Remember(_, _, _, reply) => Answer::Remember(reply, Err(error)),
+            // Who asked may have gone.
+            Self::Forget(_, reply) => return drop(reply.send(Err(error))),
         }
         .send();
     }

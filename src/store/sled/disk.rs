@@ -51,10 +51,21 @@ impl Disk {
         self.events(Revision(revision.0.saturating_sub(1)), revision).next().transpose()
     }
 
-    /// Reads the event at a revision that an index points to.
-    pub fn indexed_event(&self, revision: Revision) -> Result<Event, Error> {
-        self.event(revision)?
-            .ok_or_else(|| corrupt(&keys::event(revision), "the index points to it, and it is missing"))
+    /// Reads the event that an index points to.
+    pub fn pointed_event(&self, key: &[u8]) -> Result<Option<Event>, Error> {
+        let mut pointer = self.pointer(key)?;
+        while let Some(revision) = pointer {
+            if let Some(event) = self.event(revision)? {
+                return Ok(Some(event));
+            }
+            // It may have been forgotten since the index was read: the index has moved on then.
+            let again = self.pointer(key)?;
+            if again == pointer {
+                return Err(corrupt(&keys::event(revision), "the index points to it, and it is missing"));
+            }
+            pointer = again;
+        }
+        Ok(None)
     }
 
     /// Reads the log after a revision and up to another.
@@ -88,6 +99,12 @@ impl Disk {
     ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), Error>> + use<> {
         let start = range.start.clone();
         self.db.range(range).map(move |entry| entry.map_err(|error| unreadable(&start, &error)))
+    }
+
+    /// Reads the keys and values under a prefix, in order.
+    pub fn with_prefix(&self, prefix: &[u8]) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), Error>> + use<> {
+        let place = prefix.to_vec();
+        self.db.scan_prefix(prefix).map(move |entry| entry.map_err(|error| unreadable(&place, &error)))
     }
 }
 

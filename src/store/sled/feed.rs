@@ -30,6 +30,8 @@ struct Progress {
     durable: Revision,
     /// The number of the last durable batch.
     batch: u64,
+    /// Events up to this one may be missing.
+    forgotten: Revision,
     failure: Option<Arc<str>>,
 }
 
@@ -51,10 +53,10 @@ pub enum Changes {
 }
 
 impl Feed {
-    /// Makes the feed of a store whose last event is at a revision.
-    pub fn new(durable: Revision) -> Self {
+    /// Makes the feed of a store whose last event is at a revision, with some forgotten.
+    pub fn new(durable: Revision, forgotten: Revision) -> Self {
         Self {
-            progress: watch::Sender::new(Progress { durable, ..Progress::default() }),
+            progress: watch::Sender::new(Progress { durable, forgotten, ..Progress::default() }),
             applied: AtomicU64::new(0),
             recent: Mutex::new(Recent { events: VecDeque::new(), bytes: 0, after: durable }),
         }
@@ -63,6 +65,22 @@ impl Feed {
     /// Returns the revision of the last durable event.
     pub fn durable(&self) -> Revision {
         self.progress.borrow().durable
+    }
+
+    /// Returns the revision up to which events may be missing.
+    pub fn forgotten(&self) -> Revision {
+        self.progress.borrow().forgotten
+    }
+
+    /// Says that events up to a revision are about to be removed.
+    pub fn forgetting(&self, until: Revision) {
+        self.progress.send_modify(|progress| progress.forgotten = until);
+    }
+
+    /// Says whether every event after a revision is kept. Asked after reading them, so that none was removed meanwhile.
+    pub fn keeps_all_after(&self, revision: Revision) -> Result<(), Error> {
+        let forgotten = self.forgotten();
+        if revision < forgotten { Err(Error::Compacted { oldest: forgotten.next() }) } else { Ok(()) }
     }
 
     /// Says that a batch is about to be written: readers may see it from now on.

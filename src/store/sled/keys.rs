@@ -9,6 +9,7 @@
 //! | `u` name | nothing: the gate is not resolved |
 //! | `d` time name | nothing: the gate waits until then |
 //! | `q` digest part | a part of the record of a request's answer |
+//! | `a` revision digest | nothing: the event is the first of a request's answer |
 //! | `m` … | about the store itself |
 //!
 //! Numbers are big-endian, so that keys are in the order of the numbers. In a name, `/` is written as `00`: the order of
@@ -32,6 +33,9 @@ pub const FORMAT: &[u8] = b"mformat";
 pub const STORE_ID: &[u8] = b"mid";
 /// The revision of the last event.
 pub const LAST_REVISION: &[u8] = b"mrevision";
+
+/// The revision up to which events have been forgotten, but for those that are pointed to.
+pub const FORGOTTEN: &[u8] = b"mforgotten";
 
 /// The index of all gates.
 pub const GATES: u8 = b'g';
@@ -82,6 +86,12 @@ pub fn round(uid: &Uid, round: Round) -> Vec<u8> {
     [b"r", uid.0.as_bytes(), &[0], &round.get().to_be_bytes()].concat()
 }
 
+/// Returns the keys of all past rounds of a gate.
+pub fn rounds(uid: &Uid) -> Range<Vec<u8>> {
+    let of_gate = |end: u8| [b"r", uid.0.as_bytes(), &[end]].concat();
+    of_gate(0)..of_gate(1)
+}
+
 /// Returns the key of an event in the history of its gate's name.
 pub fn history(name: &GateName, revision: Revision) -> Vec<u8> {
     let mut key = gate(b'h', name);
@@ -121,6 +131,22 @@ pub fn request(request: &RequestKey) -> Vec<u8> {
         digest.update(part.as_str());
     }
     [b"q", digest.finalize().as_slice()].concat()
+}
+
+/// Returns the key that says that a request's answer begins with an event.
+pub fn answer(first: Revision, request: &[u8]) -> Vec<u8> {
+    // The request's key without what it begins with.
+    [b"a", first.0.to_be_bytes().as_slice(), request.get(1..).unwrap_or_default()].concat()
+}
+
+/// Returns the keys of all answers that begin with an event.
+pub fn answers(first: Revision) -> Range<Vec<u8>> {
+    answer(first, &[])..answer(first.next(), &[])
+}
+
+/// Reads back what an answer is stored under from the key that says what it begins with.
+pub fn answered(key: &[u8]) -> Vec<u8> {
+    [b"q", key.get(1 + size_of::<Revision>()..).unwrap_or_default()].concat()
 }
 
 fn push_name(key: &mut Vec<u8>, name: &GateName) {

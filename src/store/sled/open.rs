@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
 use super::disk::{Disk, parse_pointer};
+use super::room::Room;
 use super::{barrier, keys, panic_text};
 use crate::domain::Revision;
 use crate::store::Error;
@@ -31,10 +32,14 @@ const RESTORE: &str = "keep a copy of the directory, and restore a backup";
 pub struct Opened {
     /// Its records.
     pub disk: Disk,
+    /// Its room on the disk.
+    pub room: Room,
     /// Its id.
     pub id: String,
     /// The revision of its last event.
     pub revision: Revision,
+    /// The revision up to which events may be missing.
+    pub forgotten: Revision,
 }
 
 /// Opens a store, and makes it if there is none.
@@ -43,6 +48,7 @@ pub fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, Error> {
     create_dir(dir).map_err(io_failed)?;
     let lock = lock(dir)?;
 
+    let room = Room::make(dir).map_err(io_failed)?;
     let sled_dir = dir.join("sled");
     create_dir(&sled_dir).map_err(io_failed)?;
     remove_half_written_snapshots(&sled_dir).map_err(io_failed)?;
@@ -59,7 +65,9 @@ pub fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, Error> {
         before_flush: std::sync::Mutex::default(),
     };
     let (id, revision) = read_meta(dir, &disk.db)?;
-    Ok(Opened { disk, id, revision })
+    let forgotten = disk.pointer(keys::FORGOTTEN)?.unwrap_or(Revision::ZERO);
+    room.keep().map_err(io_failed)?;
+    Ok(Opened { disk, room, id, revision, forgotten })
 }
 
 fn lock(dir: &Path) -> Result<File, Error> {

@@ -88,13 +88,22 @@ async fn what_cannot_be_read_is_named() {
     let db = &store.shared.disk.db;
     let spec = Spec { description: "x".repeat(10_000), ..Spec::default() };
     let gate = act(&store, "a", create(spec), 0).await.gate.clone();
+    make(&store, "other").await;
     let (first, last) = (b"e\0\0\0\0\0\0\0\x01\0", b"e\0\0\0\0\0\0\0\x01\x82");
     let expect = async |expected: &str| {
         let error = store.get(&gate.name).await.unwrap_err();
         assert!(matches!(error, Error::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains(expected), "{error}");
+        // It hides no other, and holds up nothing that goes through all.
         let query = ListQuery { prefix: prefix(""), unresolved: true, after: None, limit: 9 };
-        assert!(matches!(store.list(query).await, Err(Error::Corrupt { .. })));
+        let listed = store.list(query).await.unwrap().gates;
+        assert_eq!(listed.iter().map(|gate| gate.name.as_str()).collect::<Vec<_>>(), ["other"]);
+        assert!(
+            !store
+                .forget(Old { before: SystemTime::UNIX_EPOCH, below: Revision(100), until: Revision(u64::MAX) })
+                .await
+                .unwrap()
+        );
     };
 
     let whole = db.insert(first, b"\x02").unwrap().unwrap();
@@ -111,6 +120,22 @@ async fn what_cannot_be_read_is_named() {
     expect(r#"the record "ga" cannot be read: it is no revision"#).await;
 
     // Other gates are not concerned.
-    make(&store, "b").await;
-    assert!(store.get(&name("b")).await.unwrap().is_some());
+    act(&store, "other", approve("alice"), 1).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_and_keeps_reading_until_there_is_room() {
+    let (store, _dir) = temporary();
+    let before = make(&store, "before").await;
+    store.shared.room.reserve_bytes.store(u64::MAX, Ordering::SeqCst);
+    let refused = store.commit(change(&name("a"), None, &create(Spec::default()), 0)).await;
+    assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
+    assert!(matches!(store.remember(request("one"), vec![before.revision()]).await, Err(Error::Full)));
+    let old = Old { before: SystemTime::UNIX_EPOCH, below: Revision(100), until: Revision(u64::MAX) };
+    assert!(matches!(store.forget(old).await, Err(Error::Full)));
+    assert_eq!(store.get(&name("before")).await.unwrap().as_ref(), Some(&before.gate));
+    assert_eq!(store.get(&name("a")).await.unwrap(), None);
+
+    store.shared.room.reserve_bytes.store(room::RESERVE_BYTES, Ordering::SeqCst);
+    assert_eq!(make(&store, "a").await.revision(), before.revision().next());
 }

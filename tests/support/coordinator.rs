@@ -1,0 +1,228 @@
+//! A coordinator in this process, reached over real gRPC, and the plainest request of each kind.
+
+#![allow(dead_code, reason = "no binary needs all of it")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use gatepost::config::{Config, ServeArgs};
+use gatepost::proto::gate_service_client::GateServiceClient;
+use gatepost::proto::wait_response::Message;
+use gatepost::proto::*;
+use gatepost::server::{self, Server};
+use gatepost::store;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status, Streaming};
+
+/// How long anything may take before a test fails: far more than it needs on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a coordinator gives open calls to end.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+pub type Gates = GateServiceClient<Channel>;
+
+/// A coordinator on a port and in a directory of its own. It ends with the test's runtime, or with [`Self::stop`].
+pub struct Coordinator {
+    address: SocketAddr,
+    data_dir: TempDir,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), server::Error>>,
+}
+
+#[derive(Parser)]
+struct Serve {
+    #[command(flatten)]
+    args: ServeArgs,
+}
+
+impl Coordinator {
+    pub async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn start_in(data_dir: TempDir) -> Self {
+        let drain = DRAIN.as_secs().to_string();
+        let flags =
+            ["gatepost", "--listen", "127.0.0.1:0", "--cache-mib", "8", "--drain-seconds", &drain, "--data-dir"];
+        let flags = flags.iter().map(AsRef::as_ref).chain([data_dir.path().as_os_str()]);
+        let config = Config::try_from(Serve::parse_from(flags).args).unwrap();
+        let server = within(open(&config)).await;
+        let listener = TcpListener::bind(config.listen).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.serve(listener, async { stopped.await.unwrap_or_default() }));
+        Self { address, data_dir, stop, running }
+    }
+
+    /// Connects at the first call.
+    pub fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect_lazy()
+    }
+
+    pub fn gates(&self) -> Gates {
+        Gates::new(self.channel())
+    }
+
+    /// Asks the coordinator to stop, and goes on at once.
+    pub fn begin_stop(self) -> Stopping {
+        drop(self.stop);
+        Stopping { data_dir: self.data_dir, running: self.running }
+    }
+
+    /// Stops the coordinator and starts another one on the same directory.
+    pub async fn restart(self) -> Self {
+        Self::start_in(self.begin_stop().stopped().await).await
+    }
+}
+
+/// Opens a store that may just have been closed: a read that was cut off holds it until it ends.
+async fn open(config: &Config) -> Server {
+    let mut look = tokio::time::interval(Duration::from_millis(2));
+    loop {
+        match Server::open(config).await {
+            Err(server::Error::Store(store::Error::Locked { .. })) => look.tick().await,
+            opened => return opened.unwrap(),
+        };
+    }
+}
+
+/// A coordinator that has been asked to stop.
+pub struct Stopping {
+    data_dir: TempDir,
+    running: JoinHandle<Result<(), server::Error>>,
+}
+
+impl Stopping {
+    /// Waits until it has stopped, without an error, and returns its directory.
+    pub async fn stopped(self) -> TempDir {
+        within(self.running).await.unwrap().unwrap();
+        self.data_dir
+    }
+}
+
+/// Fails the test rather than let it hang.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("takes too long")
+}
+
+/// Returns the answer of a call that has to succeed.
+pub async fn ok<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> T {
+    within(call).await.unwrap().into_inner()
+}
+
+/// Returns why a call was refused.
+pub async fn refused<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Status {
+    match within(call).await {
+        Ok(_) => panic!("was not refused"),
+        Err(status) => status,
+    }
+}
+
+/// Returns why a stream was refused, be it at once or with its first message.
+pub async fn stream_refused<T>(call: impl Future<Output = Result<Response<Streaming<T>>, Status>>) -> Status {
+    match within(call).await {
+        Ok(stream) => ended(&mut stream.into_inner()).await.unwrap_err(),
+        Err(status) => status,
+    }
+}
+
+/// Returns the next message of a stream that has to go on.
+pub async fn next<T>(stream: &mut Streaming<T>) -> T {
+    within(stream.message()).await.unwrap().expect("the stream has ended")
+}
+
+/// Returns how a stream ended that has to end here.
+pub async fn ended<T>(stream: &mut Streaming<T>) -> Result<(), Status> {
+    within(stream.message()).await.map(|message| assert!(message.is_none(), "the stream goes on"))
+}
+
+/// Returns the gate that a wait tells next.
+pub async fn told(wait: &mut Streaming<WaitResponse>) -> Gate {
+    match next(wait).await.message {
+        Some(Message::Gate(gate)) => gate,
+        other => panic!("no gate: {other:?}"),
+    }
+}
+
+/// Reads a wait until it tells that somebody waits.
+pub async fn told_waiting(wait: &mut Streaming<WaitResponse>, round: u32) -> Gate {
+    loop {
+        let gate = told(wait).await;
+        if (gate.round, gate.status()) == (round, GateStatus::Waiting) {
+            return gate;
+        }
+        assert_eq!((gate.round, gate.status()), (round, GateStatus::Pending));
+    }
+}
+
+/// Reads a wait to its end and returns the gate in the last message, the only one that may be terminal.
+pub async fn outcome(wait: &mut Streaming<WaitResponse>) -> Gate {
+    loop {
+        let gate = told(wait).await;
+        if matches!(gate.status(), GateStatus::Approved | GateStatus::Rejected | GateStatus::TimedOut) {
+            ended(wait).await.unwrap();
+            return gate;
+        }
+    }
+}
+
+pub fn create(gate: &str) -> CreateGateRequest {
+    CreateGateRequest { gate: gate.into(), ..CreateGateRequest::default() }
+}
+
+pub fn get(gate: &str) -> GetGateRequest {
+    GetGateRequest { gate: gate.into(), round: 0 }
+}
+
+pub fn list(prefix: &str) -> ListGatesRequest {
+    ListGatesRequest { prefix: prefix.into(), ..ListGatesRequest::default() }
+}
+
+pub fn delete(gate: &str) -> DeleteGateRequest {
+    DeleteGateRequest { gate: gate.into(), etag: String::new() }
+}
+
+/// Waits on a gate that exists.
+pub fn wait(gate: &str) -> WaitRequest {
+    WaitRequest { gate: gate.into(), ..WaitRequest::default() }
+}
+
+/// Waits on a gate, and creates it if it is missing.
+pub fn wait_with(gate: &str, spec: Spec) -> WaitRequest {
+    WaitRequest { spec: Some(spec), ..wait(gate) }
+}
+
+pub fn approve(gate: &str) -> ApproveRequest {
+    ApproveRequest { gate: gate.into(), ..ApproveRequest::default() }
+}
+
+pub fn reject(gate: &str) -> RejectRequest {
+    RejectRequest { gate: gate.into(), ..RejectRequest::default() }
+}
+
+pub fn reset(gate: &str) -> ResetGateRequest {
+    ResetGateRequest { gate: gate.into(), request_id: String::new() }
+}
+
+pub fn reset_group(prefix: &str) -> ResetGatesRequest {
+    ResetGatesRequest { prefix: prefix.into(), request_id: String::new() }
+}
+
+pub fn watch(prefix: &str) -> WatchRequest {
+    WatchRequest { prefix: prefix.into(), ..WatchRequest::default() }
+}
+
+pub fn history(gate: &str) -> ListEventsRequest {
+    ListEventsRequest { gate: gate.into(), ..ListEventsRequest::default() }
+}
+
+/// A gate that asks for a decision within a time.
+pub fn within_ms(milliseconds: i32) -> Spec {
+    let (seconds, nanos) = (i64::from(milliseconds / 1000), milliseconds % 1000 * 1_000_000);
+    Spec { timeout: Some(gatepost::proto::Duration { seconds, nanos }), ..Spec::default() }
+}
