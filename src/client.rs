@@ -118,12 +118,12 @@ impl Client {
     /// Creates a gate; succeeds if it exists with an equal spec.
     pub async fn create(&self, mut request: CreateGateRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(&request, async |mut service, request| service.create_gate(request).await).await
+        self.call(&request, |mut service, request| async move { service.create_gate(request).await }).await
     }
 
     /// Reads a gate, or how one of its past rounds ended.
     pub async fn get(&self, request: GetGateRequest) -> Result<Gate, Error> {
-        self.call(&request, async |mut service, request| service.get_gate(request).await).await
+        self.call(&request, |mut service, request| async move { service.get_gate(request).await }).await
     }
 
     /// Lists gates, from the request's page to the last.
@@ -131,7 +131,8 @@ impl Client {
         let mut gates = Vec::new();
         let mut revision = None;
         loop {
-            let page = self.call(&request, async |mut service, request| service.list_gates(request).await).await?;
+            let page =
+                self.call(&request, |mut service, request| async move { service.list_gates(request).await }).await?;
             gates.extend(page.gates);
             // Later pages are of later revisions, whose changes the first page may lack.
             let revision = *revision.get_or_insert(page.revision);
@@ -144,31 +145,32 @@ impl Client {
 
     /// Deletes a gate; waits on it end as rejected if it was undecided.
     pub async fn delete(&self, request: DeleteGateRequest) -> Result<(), Error> {
-        self.attempt(&request, &async |mut service, request| service.delete_gate(request).await).await
+        self.attempt(&request, &|mut service, request| async move { service.delete_gate(request).await }).await
     }
 
     /// Approves a gate's current round.
     pub async fn approve(&self, mut request: ApproveRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(&request, async |mut service, request| service.approve(request).await).await
+        self.call(&request, |mut service, request| async move { service.approve(request).await }).await
     }
 
     /// Rejects a gate's current round.
     pub async fn reject(&self, mut request: RejectRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(&request, async |mut service, request| service.reject(request).await).await
+        self.call(&request, |mut service, request| async move { service.reject(request).await }).await
     }
 
     /// Begins a new round of a gate.
     pub async fn reset(&self, mut request: ResetGateRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
-        self.call(&request, async |mut service, request| service.reset_gate(request).await).await
+        self.call(&request, |mut service, request| async move { service.reset_gate(request).await }).await
     }
 
     /// Begins a new round of every gate below a prefix.
     pub async fn reset_group(&self, mut request: ResetGatesRequest) -> Result<Vec<Gate>, Error> {
         identify(&mut request.request_id);
-        let answer = self.call(&request, async |mut service, request| service.reset_gates(request).await).await?;
+        let answer =
+            self.call(&request, |mut service, request| async move { service.reset_gates(request).await }).await?;
         Ok(answer.gates)
     }
 
@@ -176,7 +178,8 @@ impl Client {
     pub async fn history(&self, mut request: ListEventsRequest) -> Result<Vec<Event>, Error> {
         let mut events = Vec::new();
         loop {
-            let page = self.call(&request, async |mut service, request| service.list_events(request).await).await?;
+            let page =
+                self.call(&request, |mut service, request| async move { service.list_events(request).await }).await?;
             events.extend(page.events);
             if page.next_page_token.is_empty() {
                 return Ok(events);
@@ -197,23 +200,30 @@ impl Client {
         Watch::new(self.clone(), request)
     }
 
-    async fn call<R: Clone, T>(
+    // The calls are futures of a named type, not `AsyncFn`s: only so can callers spawn what makes them.
+    async fn call<R: Clone, T, F>(
         &self,
         request: &R,
-        call: impl AsyncFn(GateServiceClient<Channel>, Request<R>) -> Result<Response<T>, Status>,
-    ) -> Result<T, Error> {
+        call: impl Fn(GateServiceClient<Channel>, Request<R>) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
         let begin = Instant::now();
-        let attempt = async || self.attempt(request, &call).await;
+        let attempt = || self.attempt(request, &call);
         // One attempt may have used up the time for all.
         let again = |error: &Error| error.is_transient() && begin.elapsed() < backoff::CALL_PAUSES_MAX;
         attempt.retry(backoff::of_calls()).when(again).await
     }
 
-    async fn attempt<R: Clone, T>(
+    async fn attempt<R: Clone, T, F>(
         &self,
         request: &R,
-        call: &impl AsyncFn(GateServiceClient<Channel>, Request<R>) -> Result<Response<T>, Status>,
-    ) -> Result<T, Error> {
+        call: &impl Fn(GateServiceClient<Channel>, Request<R>) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
         let mut request = Request::new(request.clone());
         request.set_timeout(CALL_TIMEOUT);
         let answer = call(self.calls.clone(), request).await;

@@ -9,6 +9,7 @@ use crate::config::ServeArgs;
 use failure::Failure;
 use output::Output;
 
+mod bench;
 mod decide;
 mod demo;
 mod exit;
@@ -121,6 +122,8 @@ enum Verb {
     History(OnGates<follow::HistoryArgs>),
     /// Run a deployment pipeline with two gates to approve
     Demo(demo::DemoArgs),
+    /// Measure what this host can bear
+    Bench(bench::BenchArgs),
     /// Write the completions of a shell
     Completions {
         /// The shell
@@ -142,6 +145,7 @@ async fn dispatch(Cli { verb }: Cli) -> Result<u8, Failure> {
         Verb::Delete(OnGates { args, globals }) => gates::delete(&globals, args).await?,
         Verb::Watch(OnGates { args, globals }) => follow::watch(&globals, args).await?,
         Verb::History(OnGates { args, globals }) => follow::history(&globals, args).await?,
+        Verb::Bench(args) => bench::run(args).await?,
         Verb::Completions { shell } => completions(shell)?,
     }
     Ok(exit::OK)

@@ -1,6 +1,7 @@
 //! The real program, as its users run it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
+mod bench;
 mod crash;
 mod demo;
 mod process;
