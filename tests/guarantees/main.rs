@@ -1,0 +1,19 @@
+//! Tests that try to break what README guarantees, with the real program wherever it can be.
+//!
+//! Each run takes other choices, and prints the seed that repeats them. `GATEPOST_TEST_…` variables make the runs longer.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a failed test")]
+
+mod chance;
+mod cuts;
+mod model;
+mod order;
+mod proxy;
+mod races;
+mod replies;
+mod server;
+
+#[allow(dead_code, reason = "this binary sends signals of its own")]
+#[path = "../program/process.rs"]
+mod process;
+#[path = "../support/coordinator.rs"]
+mod support;

@@ -1,0 +1,276 @@
+//! A gate as its users understand it, written without a look at the code, and the check of what they saw against it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use porcupine_rs::{CheckResult, Model, Operation, check_operations_timeout};
+
+/// How long the search may take. It takes milliseconds, unless what happened is hopelessly unclear.
+const SEARCH_MAX: Duration = Duration::from_secs(60);
+/// When a call returned of which nobody knows whether it did anything: it may still do it.
+const NEVER: i64 = i64::MAX;
+
+/// What somebody asked of a gate. A decision is known by a number of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Create,
+    Approve(u64),
+    Reject(u64),
+    Reset,
+    /// Begins to wait, and reads the first message.
+    Arrive,
+    Get,
+}
+
+/// A gate as somebody saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Seen {
+    pub round: u32,
+    pub phase: Phase,
+    pub revision: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    Pending,
+    Waiting,
+    /// By the decision of that number.
+    Approved(u64),
+    Rejected(u64),
+}
+
+/// What somebody was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    Gate(Seen),
+    Missing,
+    /// The decision came too late, and this is the one that was first.
+    Resolved(Seen),
+    /// Nobody knows whether anything was done.
+    Unknown,
+}
+
+/// One call, from when it was made to when it was answered.
+#[derive(Clone, Debug)]
+pub struct Did {
+    pub gate: String,
+    pub client: u32,
+    pub asked: Asked,
+    pub answered: Answered,
+    pub from: i64,
+    pub to: i64,
+}
+
+/// A gate that may not exist yet. Its revision is not known after a change that nobody was answered about: then it is
+/// the least that it can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct State {
+    gate: Option<(u32, Phase)>,
+    revision: u64,
+    is_exact: bool,
+}
+
+#[derive(Clone, Debug)]
+struct OneGate;
+
+impl Model for OneGate {
+    type State = State;
+    type Op = (Asked, Answered);
+    type Metadata = ();
+
+    fn init() -> State {
+        State { gate: None, revision: 0, is_exact: true }
+    }
+
+    fn step(state: &State, (asked, answered): &Self::Op) -> (bool, State) {
+        let (after, is_refused) = after(state.gate, *asked);
+        let changes = after != state.gate;
+        if *answered == Answered::Unknown {
+            let unclear = State { gate: after, revision: state.revision + 1, is_exact: false };
+            return (true, if changes { unclear } else { *state });
+        }
+        let (Some((round, phase)), Answered::Gate(seen) | Answered::Resolved(seen)) = (after, answered) else {
+            return (after.is_none() && *answered == Answered::Missing, *state);
+        };
+        // A change has a later revision than all before it; what is unchanged keeps its own.
+        let fits = if changes {
+            seen.revision > state.revision
+        } else if state.is_exact {
+            seen.revision == state.revision
+        } else {
+            seen.revision >= state.revision
+        };
+        let is_told_so = is_refused == matches!(answered, Answered::Resolved(_));
+        let is_so = (seen.round, seen.phase) == (round, phase);
+        (fits && is_told_so && is_so, State { gate: after, revision: seen.revision, is_exact: true })
+    }
+}
+
+/// What the gate is after that, and whether it was refused because somebody was first.
+fn after(gate: Option<(u32, Phase)>, asked: Asked) -> (Option<(u32, Phase)>, bool) {
+    let Some((round, phase)) = gate else {
+        return ((asked == Asked::Create).then_some((1, Phase::Pending)), false);
+    };
+    let is_resolved = matches!(phase, Phase::Approved(_) | Phase::Rejected(_));
+    let phase_after = match (asked, phase) {
+        (Asked::Approve(number), Phase::Pending | Phase::Waiting) => Phase::Approved(number),
+        (Asked::Reject(number), Phase::Pending | Phase::Waiting) => Phase::Rejected(number),
+        (Asked::Approve(_) | Asked::Reject(_), _) => return (gate, is_resolved),
+        (Asked::Arrive, Phase::Pending) => Phase::Waiting,
+        (Asked::Reset, _) => return (Some((round + 1, Phase::Pending)), false),
+        (Asked::Arrive | Asked::Get | Asked::Create, _) => phase,
+    };
+    (Some((round, phase_after)), false)
+}
+
+/// Says of each gate whether some order of the calls, each at one moment while it was under way, explains all answers.
+pub fn is_linearizable(history: &[Did]) -> Result<(), String> {
+    let mut gates: BTreeMap<&str, Vec<Operation<OneGate>>> = BTreeMap::new();
+    for did in history {
+        let is_unknown = did.answered == Answered::Unknown;
+        // Nothing can be said of a read that was not answered.
+        if is_unknown && did.asked == Asked::Get {
+            continue;
+        }
+        gates.entry(&did.gate).or_default().push(Operation {
+            client_id: Some(did.client),
+            call_time: did.from,
+            return_time: if is_unknown { NEVER } else { did.to },
+            op: (did.asked, did.answered),
+            metadata: None,
+        });
+    }
+    for (gate, operations) in gates {
+        match check_operations_timeout(&operations, SEARCH_MAX) {
+            CheckResult::Ok => {}
+            CheckResult::Illegal => return Err(format!("no order explains {gate}: {operations:#?}")),
+            CheckResult::Unknown => return Err(format!("{gate} took too long to check: {} calls", operations.len())),
+        }
+    }
+    Ok(())
+}
+
+/// Says whether the revisions are in the order of time: what was answered before another call began is before it.
+pub fn is_in_order_of_revisions(history: &[Did]) -> Result<(), String> {
+    let seen = |did: &Did| match did.answered {
+        Answered::Gate(seen) | Answered::Resolved(seen) => Some(seen.revision),
+        Answered::Missing | Answered::Unknown => None,
+    };
+    for before in history {
+        for after in history.iter().filter(|after| after.gate == before.gate && before.to < after.from) {
+            if let (Some(earlier), Some(later)) = (seen(before), seen(after))
+                && later < earlier
+            {
+                return Err(format!("{after:?} goes back behind {before:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn did(asked: Asked, from: i64, to: i64, answered: Answered) -> Did {
+        Did { gate: "a".into(), client: 0, asked, answered, from, to }
+    }
+
+    fn gate(round: u32, phase: Phase, revision: u64) -> Answered {
+        Answered::Gate(Seen { round, phase, revision })
+    }
+
+    fn resolved(round: u32, phase: Phase, revision: u64) -> Answered {
+        Answered::Resolved(Seen { round, phase, revision })
+    }
+
+    /// A gate that was created, and what came then.
+    fn then(more: &[Did]) -> Vec<Did> {
+        [&[did(Asked::Create, 0, 1, gate(1, Phase::Pending, 1))], more].concat()
+    }
+
+    #[test]
+    fn a_good_history_passes() {
+        let history = then(&[
+            did(Asked::Get, 2, 9, gate(1, Phase::Pending, 1)),
+            did(Asked::Approve(7), 3, 6, gate(1, Phase::Approved(7), 2)),
+            did(Asked::Reject(8), 4, 8, resolved(1, Phase::Approved(7), 2)),
+            did(Asked::Reset, 10, 11, gate(2, Phase::Pending, 4)),
+            did(Asked::Arrive, 12, 13, gate(2, Phase::Waiting, 6)),
+        ]);
+        assert_eq!(is_linearizable(&history), Ok(()));
+        assert_eq!(is_in_order_of_revisions(&history), Ok(()));
+    }
+
+    #[test]
+    fn two_winners_of_a_round_are_found() {
+        let history = then(&[
+            did(Asked::Approve(7), 2, 5, gate(1, Phase::Approved(7), 2)),
+            did(Asked::Reject(8), 3, 6, gate(1, Phase::Rejected(8), 3)),
+        ]);
+        assert!(is_linearizable(&history).is_err());
+    }
+
+    #[test]
+    fn a_stale_read_is_found() {
+        let history = then(&[
+            did(Asked::Approve(7), 2, 3, gate(1, Phase::Approved(7), 2)),
+            did(Asked::Get, 4, 5, gate(1, Phase::Pending, 1)),
+        ]);
+        assert!(is_linearizable(&history).is_err());
+        assert!(is_in_order_of_revisions(&history).is_err());
+    }
+
+    #[test]
+    fn a_lost_acknowledged_decision_is_found() {
+        let history = then(&[
+            did(Asked::Approve(7), 2, 3, gate(1, Phase::Approved(7), 2)),
+            did(Asked::Reject(8), 4, 5, gate(1, Phase::Rejected(8), 2)),
+        ]);
+        assert!(is_linearizable(&history).is_err());
+    }
+
+    #[test]
+    fn a_lost_round_is_found() {
+        let history = then(&[
+            did(Asked::Reset, 2, 3, gate(2, Phase::Pending, 2)),
+            did(Asked::Get, 4, 5, gate(1, Phase::Pending, 2)),
+        ]);
+        assert!(is_linearizable(&history).is_err());
+    }
+
+    #[test]
+    fn a_loser_who_is_told_another_winner_is_found() {
+        let history = then(&[
+            did(Asked::Approve(7), 2, 5, gate(1, Phase::Approved(7), 2)),
+            did(Asked::Reject(8), 3, 6, resolved(1, Phase::Approved(9), 2)),
+        ]);
+        assert!(is_linearizable(&history).is_err());
+    }
+
+    #[test]
+    fn a_revision_that_does_not_grow_is_found() {
+        let history = then(&[did(Asked::Approve(7), 2, 3, gate(1, Phase::Approved(7), 1))]);
+        assert!(is_linearizable(&history).is_err());
+    }
+
+    #[test]
+    fn a_decision_from_nowhere_is_found() {
+        let history = then(&[did(Asked::Get, 2, 3, gate(1, Phase::Approved(7), 2))]);
+        assert!(is_linearizable(&history).is_err());
+    }
+
+    #[test]
+    fn what_was_not_answered_may_have_happened_or_not_but_not_twice() {
+        let unknown = || did(Asked::Approve(7), 2, 3, Answered::Unknown);
+        let approved = |from, revision| did(Asked::Get, from, from + 1, gate(1, Phase::Approved(7), revision));
+        let pending = |from| did(Asked::Get, from, from + 1, gate(1, Phase::Pending, 1));
+        assert_eq!(is_linearizable(&then(&[unknown(), approved(4, 2)])), Ok(()));
+        assert_eq!(is_linearizable(&then(&[unknown(), pending(4)])), Ok(()));
+        // Late, after its connection was gone.
+        assert_eq!(is_linearizable(&then(&[unknown(), pending(4), approved(6, 2), approved(8, 2)])), Ok(()));
+        assert!(is_linearizable(&then(&[unknown(), approved(4, 2), pending(6)])).is_err());
+        let twice = [unknown(), approved(4, 2), did(Asked::Reset, 6, 7, gate(2, Phase::Pending, 3)), approved(8, 4)];
+        assert!(is_linearizable(&then(&twice)).is_err());
+    }
+}

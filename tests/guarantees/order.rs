@@ -1,0 +1,289 @@
+//! All changes of a gate happen in one order, that of their revisions, and a round has one winner: whatever clients do at
+//! once, and whatever happens to the server and the network meanwhile.
+
+use std::collections::BTreeMap;
+
+use std::time::{Duration, Instant};
+
+use gatepost::proto::*;
+use tokio::task::JoinSet;
+use tonic::{Response, Status};
+use tonic_types::StatusExt;
+
+use crate::chance::{Chance, times};
+use crate::model::{Answered, Asked, Did, Phase, Seen, is_in_order_of_revisions, is_linearizable};
+use crate::proxy::{Network, Proxy};
+use crate::server::{Server, gates};
+use crate::support::{Gates, approve, create, get, history, ok, reject, reset, wait, within};
+
+const CLIENTS: u32 = 6;
+const GATES: u64 = 3;
+const CALLS: usize = 40;
+/// How often each epoch is disturbed.
+const FAULTS: usize = 4;
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    None,
+    Kill,
+    Pause,
+    Cut,
+    RepliesLost,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_concurrent_clients_see_has_one_order_through_kills_pauses_and_cuts() {
+    let mut chance = Chance::new("order");
+    let mut server = Server::start();
+    let begin = Instant::now();
+    let (mut calls, mut unknown) = (0, 0);
+    for epoch in 0..times("EPOCHS", 10) {
+        let faults = [Fault::None, Fault::Kill, Fault::Pause, Fault::Cut, Fault::RepliesLost];
+        let fault = faults[epoch % faults.len()];
+        let group = format!("epoch-{epoch}");
+        let proxy = Proxy::before(server.address).await;
+        let mut clients = JoinSet::new();
+        for number in 0..CLIENTS {
+            let client = Caller {
+                number,
+                begin,
+                gates: gates(proxy.address),
+                group: group.clone(),
+                did: Vec::new(),
+                chance: chance.fork(),
+            };
+            clients.spawn(client.run());
+        }
+        for _ in 0..FAULTS {
+            tokio::time::sleep(chance.pause(Duration::from_millis(60))).await;
+            strike(fault, &mut server, &proxy, &mut chance).await;
+        }
+        let mut seen: Vec<Did> = within(clients.join_all()).await.into_iter().flatten().collect();
+        let mut last =
+            Caller { number: CLIENTS, begin, gates: server.gates(), group, did: Vec::new(), chance: chance.fork() };
+        let events = last.read_all().await;
+        seen.append(&mut last.did);
+        calls += seen.len();
+        unknown += seen.iter().filter(|did| did.answered == Answered::Unknown).count();
+        let checked = is_linearizable(&seen).and_then(|()| is_in_order_of_revisions(&seen));
+        let checked = checked.and_then(|()| is_what_the_log_says(&seen, &events));
+        checked.unwrap_or_else(|wrong| panic!("epoch {epoch}, {fault:?}: {wrong}"));
+    }
+    println!("order: {calls} calls, {unknown} of them not answered");
+}
+
+async fn strike(fault: Fault, server: &mut Server, proxy: &Proxy, chance: &mut Chance) {
+    let length = chance.pause(Duration::from_millis(80));
+    match fault {
+        Fault::None => {}
+        Fault::Kill => {
+            server.kill();
+            server.start_again();
+        }
+        Fault::Pause => {
+            server.pause();
+            tokio::time::sleep(length).await;
+            server.resume();
+        }
+        Fault::Cut => {
+            proxy.set(Network::Slow(chance.pause(Duration::from_millis(5))));
+            proxy.cut();
+        }
+        Fault::RepliesLost => {
+            proxy.set(Network::RepliesLost);
+            tokio::time::sleep(length).await;
+            proxy.set(Network::Good);
+            proxy.cut();
+        }
+    }
+}
+
+/// One client, and what it did.
+struct Caller {
+    number: u32,
+    begin: Instant,
+    gates: Gates,
+    group: String,
+    did: Vec<Did>,
+    chance: Chance,
+}
+
+impl Caller {
+    async fn run(mut self) -> Vec<Did> {
+        for call in 0..CALLS {
+            let gate = format!("{}/g{}", self.group, self.chance.below(GATES));
+            let number = u64::from(self.number) * 1_000_000 + u64::try_from(call).unwrap();
+            let asked = self.chance.of(&[
+                Asked::Create,
+                Asked::Approve(number),
+                Asked::Approve(number),
+                Asked::Reject(number),
+                Asked::Reset,
+                Asked::Arrive,
+                Asked::Get,
+                Asked::Get,
+            ]);
+            let request_id = match asked {
+                Asked::Arrive | Asked::Get => String::new(),
+                _ if self.chance.below(2) == 0 => String::new(),
+                _ => format!("{gate}-{number}"),
+            };
+            self.call(&gate, asked, &request_id).await;
+        }
+        self.did
+    }
+
+    /// Calls; with a request id again and again, until there is an answer.
+    async fn call(&mut self, gate: &str, asked: Asked, request_id: &str) {
+        let mut unanswered: Option<Did> = None;
+        loop {
+            let from = self.now();
+            let answered = ask(&mut self.gates, gate, asked, request_id).await;
+            let mut did = Did { gate: gate.into(), client: self.number, asked, answered, from, to: self.now() };
+            match (unanswered.take(), answered) {
+                (None, _) => {}
+                // It was done once, be it now or before.
+                (Some(first), Answered::Gate(_) | Answered::Unknown) => did.from = first.from,
+                // It was not done now, but an attempt may still be on its way.
+                (Some(first), Answered::Missing | Answered::Resolved(_)) => self.did.push(first),
+            }
+            if answered != Answered::Unknown {
+                return self.did.push(did);
+            }
+            self.until_reachable(gate).await;
+            if request_id.is_empty() {
+                return self.did.push(did);
+            }
+            unanswered = Some(did);
+        }
+    }
+
+    async fn until_reachable(&mut self, gate: &str) {
+        let mut look = tokio::time::interval(Duration::from_millis(5));
+        while ask(&mut self.gates, gate, Asked::Get, "").await == Answered::Unknown {
+            look.tick().await;
+        }
+    }
+
+    /// Reads every gate, and the log.
+    async fn read_all(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for gate in 0..GATES {
+            let gate = format!("{}/g{gate}", self.group);
+            self.call(&gate, Asked::Get, "").await;
+            if matches!(self.did.last().unwrap().answered, Answered::Gate(_)) {
+                let request = ListEventsRequest { page_size: 1000, ..history(&gate) };
+                let page = ok(self.gates.list_events(request)).await;
+                assert!(page.next_page_token.is_empty());
+                events.extend(page.events);
+            }
+        }
+        events
+    }
+
+    fn now(&self) -> i64 {
+        i64::try_from(self.begin.elapsed().as_nanos()).unwrap()
+    }
+}
+
+async fn ask(gates: &mut Gates, gate: &str, asked: Asked, request_id: &str) -> Answered {
+    let id = || request_id.to_owned();
+    let answer = async {
+        match asked {
+            Asked::Create => gates.create_gate(CreateGateRequest { request_id: id(), ..create(gate) }).await,
+            Asked::Get => gates.get_gate(get(gate)).await,
+            Asked::Reset => gates.reset_gate(ResetGateRequest { request_id: id(), ..reset(gate) }).await,
+            Asked::Approve(number) => {
+                let on_behalf_of = number.to_string();
+                gates.approve(ApproveRequest { on_behalf_of, request_id: id(), ..approve(gate) }).await
+            }
+            Asked::Reject(number) => {
+                let on_behalf_of = number.to_string();
+                gates.reject(RejectRequest { on_behalf_of, request_id: id(), ..reject(gate) }).await
+            }
+            Asked::Arrive => arrive(gates, gate).await,
+        }
+    };
+    // A reply that is lost does not come: the client gives up, and does not know.
+    match tokio::time::timeout(Duration::from_secs(2), answer).await {
+        Ok(Ok(gate)) => Answered::Gate(seen(&gate.into_inner())),
+        Ok(Err(status)) => refusal(&status),
+        Err(_) => Answered::Unknown,
+    }
+}
+
+async fn arrive(gates: &mut Gates, gate: &str) -> Result<Response<Gate>, Status> {
+    let mut messages = gates.wait(wait(gate)).await?.into_inner();
+    match messages.message().await?.and_then(|response| response.message) {
+        Some(wait_response::Message::Gate(gate)) => Ok(Response::new(gate)),
+        other => panic!("a wait begins with {other:?}"),
+    }
+}
+
+fn refusal(status: &Status) -> Answered {
+    let Some(info) = status.get_details_error_info() else { return Answered::Unknown };
+    match info.reason.as_str() {
+        "GATE_NOT_FOUND" => Answered::Missing,
+        "GATE_ALREADY_RESOLVED" => {
+            let number = |key: &str| info.metadata[key].parse().unwrap();
+            let by = number("on_behalf_of");
+            let phase = match info.metadata["status"].as_str() {
+                "APPROVED" => Phase::Approved(by),
+                "REJECTED" => Phase::Rejected(by),
+                other => panic!("resolved as {other}"),
+            };
+            Answered::Resolved(Seen {
+                round: info.metadata["round"].parse().unwrap(),
+                phase,
+                revision: number("revision"),
+            })
+        }
+        other => panic!("{other}: {status:?}"),
+    }
+}
+
+fn seen(gate: &Gate) -> Seen {
+    let by = || gate.resolution.as_ref().unwrap().on_behalf_of.parse().unwrap();
+    let phase = match gate.status() {
+        GateStatus::Pending => Phase::Pending,
+        GateStatus::Waiting => Phase::Waiting,
+        GateStatus::Approved => Phase::Approved(by()),
+        GateStatus::Rejected => Phase::Rejected(by()),
+        other => panic!("a gate without a timeout is {other:?}"),
+    };
+    Seen { round: gate.round, phase, revision: gate.revision }
+}
+
+/// Says whether the log holds what was acknowledged and nothing that nobody asked for, and resolves each round once.
+fn is_what_the_log_says(history: &[Did], events: &[Event]) -> Result<(), String> {
+    let mut log: BTreeMap<u64, Seen> = BTreeMap::new();
+    let mut resolutions: BTreeMap<(&str, u32), u64> = BTreeMap::new();
+    for event in events {
+        log.insert(event.revision, seen(event.gate.as_ref().unwrap()));
+        if event.r#type() == EventType::Resolved
+            && let Some(first) = resolutions.insert((&event.name, event.round), event.revision)
+        {
+            return Err(format!(
+                "round {} of {} was resolved at {first} and again: {event:?}",
+                event.round, event.name
+            ));
+        }
+    }
+    for did in history {
+        if let Answered::Gate(seen) | Answered::Resolved(seen) = did.answered
+            && log.get(&seen.revision) != Some(&seen)
+        {
+            return Err(format!("the log has {:?} for {did:?}", log.get(&seen.revision)));
+        }
+    }
+    for seen in log.values() {
+        let asked =
+            |number| history.iter().any(|did| matches!(did.asked, Asked::Approve(n) | Asked::Reject(n) if n == number));
+        if let Phase::Approved(number) | Phase::Rejected(number) = seen.phase
+            && !asked(number)
+        {
+            return Err(format!("nobody decided {seen:?}"));
+        }
+    }
+    Ok(())
+}
