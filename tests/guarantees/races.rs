@@ -41,7 +41,7 @@ fn start() -> Arc<Coordinator> {
 async fn an_approval_at_the_deadline_and_the_timeout_are_never_both_told() {
     let mut chance = Chance::new("deadline races");
     let gates = start();
-    let races = times("DEADLINE_RACES", 5_000);
+    let races = times("DEADLINE_RACES", 2_500);
     let (mut approved, mut number) = (0, 0);
     while number < races {
         let mut batch = JoinSet::new();
@@ -104,7 +104,7 @@ async fn terminal(gates: &Coordinator, gate: &GateName) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_races_its_decision_is_told_it() {
     let gates = start();
-    let races = times("WAIT_RACES", 5_000);
+    let races = times("WAIT_RACES", 2_000);
     for number in 0..races {
         let gate = GateName::parse("gate", &format!("g{number}")).unwrap();
         gates.create(&call("ci"), &gate, Spec::default()).await.unwrap();
