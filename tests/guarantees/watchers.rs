@@ -113,7 +113,8 @@ async fn a_watch_that_never_reads_is_cut_off_with_where_to_resume_and_misses_not
     // Who reads on has not lost what was sent.
     let mut told = Vec::new();
     let cut = loop {
-        match stalled.message().await {
+        assert!(told.len() < 200, "it was sent {} events that it never took", told.len());
+        match within(stalled.message()).await {
             Ok(Some(message)) => told.extend(message.events),
             Ok(None) => panic!("it ended without saying why"),
             Err(status) => break status,
@@ -123,7 +124,6 @@ async fn a_watch_that_never_reads_is_cut_off_with_where_to_resume_and_misses_not
     let info = cut.get_details_error_info().unwrap();
     assert_eq!(info.reason, "WATCHER_TOO_SLOW");
     let resume: u64 = info.metadata["resume_revision"].parse().unwrap();
-    assert!(told.len() < 200, "it was sent {} events that it never took", told.len());
     assert_eq!(resume, told.last().map_or(1, |event| event.revision + 1));
 
     let mut resumed = ok(gates.watch(WatchRequest { start_revision: resume, ..watch("") })).await;
