@@ -31,21 +31,24 @@ async fn wait(gates: &Arc<Coordinator>, gate: &GateName, spec: Option<Spec>) -> 
     gates.wait(&call("worker"), query).await.unwrap()
 }
 
-fn start() -> Arc<Coordinator> {
+/// A coordinator that runs for as long as what is returned beside it.
+fn start() -> (Arc<Coordinator>, JoinSet<()>) {
     let clock = Clock::start(SystemTime::UNIX_EPOCH);
     let gates = Coordinator::new(Arc::new(Memory::new()), clock, Retention::default());
     let running = gates.clone();
-    tokio::spawn(async move { running.run().await });
-    gates
+    let mut runs = JoinSet::new();
+    runs.spawn(async move { panic!("it stopped: {:?}", running.run().await) });
+    (gates, runs)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_approval_at_the_deadline_and_the_timeout_are_never_both_told() {
     let mut chance = Chance::new("deadline races");
-    let gates = start();
     let races = times("DEADLINE_RACES", 1_000);
     let (mut number, mut near, mut approved) = (0, 0, 0);
     while near < races {
+        // A new one each time: looking through a long history would slow the next races.
+        let (gates, _runs) = start();
         let mut batch = JoinSet::new();
         for _ in 0..AT_ONCE {
             let gate = GateName::parse("gate", &format!("g{number}")).unwrap();
@@ -107,7 +110,7 @@ async fn terminal(gates: &Coordinator, gate: &GateName) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_races_its_decision_is_told_it() {
-    let gates = start();
+    let (gates, _runs) = start();
     let races = times("WAIT_RACES", 2_000);
     for number in 0..races {
         let gate = GateName::parse("gate", &format!("g{number}")).unwrap();
