@@ -201,14 +201,14 @@ async fn follow(
     while cuts.load(Ordering::Relaxed) < cuts_wanted {
         rounds += 1;
         let round = u32::try_from(rounds).unwrap();
-        let (seen, mut sees) = watch::channel(HashSet::new());
+        let (seen, mut looks) = watch::channel(HashSet::new());
         let pinned = WaitRequest { round, ..wait(&gate) };
         let waits = join(outcome(client, wait(&gate), 0, &seen, cuts), outcome(client, pinned, 1, &seen, cuts));
         let pause = chance.pause(Duration::from_millis(80));
         let approves = chance.below(2) == 0;
         let decide = async {
             // The one that names no round has to have seen this one.
-            sees.wait_for(|seen| seen.contains(&0)).await.unwrap();
+            looks.wait_for(|seen| seen.contains(&0)).await.unwrap();
             tokio::time::sleep(pause).await;
             let decided =
                 if approves { ok(gates.approve(approve(&gate))).await } else { ok(gates.reject(reject(&gate))).await };

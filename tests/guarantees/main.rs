@@ -4,13 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a failed test")]
 
 mod chance;
+mod clock;
 mod cuts;
 mod model;
 mod order;
 mod proxy;
 mod races;
 mod replies;
+mod requests;
 mod server;
+mod stored;
+mod watchers;
 
 #[allow(dead_code, reason = "this binary sends signals of its own")]
 #[path = "../program/process.rs"]

@@ -7,8 +7,8 @@ use porcupine_rs::{CheckResult, Model, Operation, check_operations_timeout};
 
 /// How long the search may take. It takes milliseconds, unless what happened is hopelessly unclear.
 const SEARCH_MAX: Duration = Duration::from_secs(60);
-/// When a call returned of which nobody knows whether it did anything: it may still do it.
-const NEVER: i64 = i64::MAX;
+/// When a call returns of which nobody knows whether it did anything: it may still do it.
+pub const NEVER: i64 = i64::MAX;
 
 /// What somebody asked of a gate. A decision is known by a number of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +46,11 @@ pub enum Answered {
     Missing,
     /// The decision came too late, and this is the one that was first.
     Resolved(Seen),
-    /// Nobody knows whether anything was done.
+    /// Nobody knows whether anything was done, or is yet to be.
     Unknown,
 }
 
-/// One call, from when it was made to when it was answered.
+/// One call, from when it was made to when it was answered, or at the latest did what it did.
 #[derive(Clone, Debug)]
 pub struct Did {
     pub gate: String,
@@ -135,7 +135,7 @@ pub fn is_linearizable(history: &[Did]) -> Result<(), String> {
         gates.entry(&did.gate).or_default().push(Operation {
             client_id: Some(did.client),
             call_time: did.from,
-            return_time: if is_unknown { NEVER } else { did.to },
+            return_time: did.to,
             op: (did.asked, did.answered),
             metadata: None,
         });
@@ -143,11 +143,21 @@ pub fn is_linearizable(history: &[Did]) -> Result<(), String> {
     for (gate, operations) in gates {
         match check_operations_timeout(&operations, SEARCH_MAX) {
             CheckResult::Ok => {}
-            CheckResult::Illegal => return Err(format!("no order explains {gate}: {operations:#?}")),
+            CheckResult::Illegal => return Err(format!("no order explains {gate}:\n{}", in_time(&operations))),
             CheckResult::Unknown => return Err(format!("{gate} took too long to check: {} calls", operations.len())),
         }
     }
     Ok(())
+}
+
+/// Shows calls in the order in which they began, with what each took as microseconds.
+fn in_time(operations: &[Operation<OneGate>]) -> String {
+    let mut lines: Vec<_> = operations.iter().map(|did| (did.call_time, did.return_time, &did.op)).collect();
+    lines.sort_by_key(|(from, ..)| *from);
+    let show = |(from, to, op): (i64, i64, &(Asked, Answered))| {
+        format!("{:>9} {:>9} {op:?}\n", from / 1000, if to == NEVER { -1 } else { to / 1000 })
+    };
+    lines.into_iter().map(show).collect()
 }
 
 /// Says whether the revisions are in the order of time: what was answered before another call began is before it.
@@ -262,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_was_not_answered_may_have_happened_or_not_but_not_twice() {
-        let unknown = || did(Asked::Approve(7), 2, 3, Answered::Unknown);
+        let unknown = || did(Asked::Approve(7), 2, NEVER, Answered::Unknown);
         let approved = |from, revision| did(Asked::Get, from, from + 1, gate(1, Phase::Approved(7), revision));
         let pending = |from| did(Asked::Get, from, from + 1, gate(1, Phase::Pending, 1));
         assert_eq!(is_linearizable(&then(&[unknown(), approved(4, 2)])), Ok(()));

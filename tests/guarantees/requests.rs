@@ -1,0 +1,180 @@
+//! Requests that no honest client makes: each is refused, changes nothing and hurts nobody.
+
+use gatepost::domain::{GateName, Prefix};
+use gatepost::proto::*;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_prost::ProstCodec;
+use tonic_types::StatusExt;
+
+use crate::chance::times;
+use crate::server::Server;
+use crate::support::{create, list, ok, refused, wait_with, within};
+
+/// A request whose first field, the gate or the prefix, is any bytes.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Raw {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+}
+
+/// Makes a call whose request is any bytes. What it answers, if it answers, is of no interest.
+async fn call(channel: &Channel, method: &'static str, name: &[u8]) -> Result<(), Status> {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let path = PathAndQuery::from_static(method);
+    let request = Request::new(Raw { name: name.to_vec() });
+    let mut stream = grpc.server_streaming(request, path, ProstCodec::<Raw, Raw>::default()).await?.into_inner();
+    stream.message().await.map(drop)
+}
+
+const CREATE: &str = "/gatepost.v1.GateService/CreateGate";
+const METHODS: [&str; 11] = [
+    CREATE,
+    "/gatepost.v1.GateService/GetGate",
+    "/gatepost.v1.GateService/ListGates",
+    "/gatepost.v1.GateService/DeleteGate",
+    "/gatepost.v1.GateService/Wait",
+    "/gatepost.v1.GateService/Approve",
+    "/gatepost.v1.GateService/Reject",
+    "/gatepost.v1.GateService/ResetGate",
+    "/gatepost.v1.GateService/ResetGates",
+    "/gatepost.v1.GateService/Watch",
+    "/gatepost.v1.GateService/ListEvents",
+];
+
+/// The grammar of names, written without a look at the parser.
+fn is_name(text: &str) -> bool {
+    let is_segment = |segment: &str| {
+        let mut bytes = segment.bytes();
+        (1..=63).contains(&segment.len())
+            && bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let segments: Vec<_> = text.split('/').collect();
+    text.len() <= 255 && segments.len() <= 8 && segments.into_iter().all(is_segment)
+}
+
+/// Any text, and text that is nearly a name.
+fn texts() -> impl Strategy<Value = String> {
+    let near = proptest::collection::vec("[A-Za-z0-9._-]{0,70}", 0..10).prop_map(|segments| segments.join("/"));
+    let odd = "[a-c0./_\\-\u{0}\u{202e}é ]{0,20}";
+    prop_oneof![any::<String>(), near, odd, "[a-z0-9][a-z0-9._-]{0,62}(/[a-z0-9][a-z0-9._-]{0,20}){0,7}"]
+}
+
+fn runner(default: usize) -> TestRunner {
+    let cases = u32::try_from(times("NAMES", default)).unwrap();
+    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+}
+
+#[test]
+fn any_text_is_a_name_by_the_grammar_or_refused() {
+    runner(4_000)
+        .run(&texts(), |text| {
+            let parsed = GateName::parse("gate", &text);
+            prop_assert_eq!(parsed.is_ok(), is_name(&text));
+            if let Ok(name) = parsed {
+                prop_assert_eq!(name.as_str(), &text);
+            }
+            let prefix = text.strip_suffix('/').unwrap_or(&text);
+            let is_prefix = text.is_empty() || is_name(prefix);
+            prop_assert_eq!(Prefix::parse("prefix", &text).is_ok(), is_prefix);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_names_are_refused_by_every_call_and_change_nothing() {
+    let server = Server::start();
+    let channel = Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect_lazy();
+    let long = "x".repeat(300);
+    let deep = ["a"; 9].join("/");
+    let texts = [
+        "../etc/passwd",
+        "a/../b",
+        "a\0b",
+        "\0",
+        "a\u{202e}b",
+        "\u{feff}a",
+        "a//b",
+        "/a",
+        "a b",
+        "é",
+        ".",
+        "-a",
+        "a\nb",
+        "a\u{1b}[2J",
+        "a/b//",
+        "%2e%2e",
+        "a\\b",
+        &long,
+        &deep,
+    ];
+    let names = texts.into_iter().map(str::as_bytes).chain([b"\xff\xfe".as_slice(), b"a\xc0\xafb", b"a/\xed\xa0\x80"]);
+    for name in names {
+        for method in METHODS {
+            let status = within(call(&channel, method, name)).await.expect_err(method);
+            let shown = name.escape_ascii();
+            // What is not even text is refused by the transport, which knows no reasons.
+            if std::str::from_utf8(name).is_ok() {
+                assert_eq!(status.code(), Code::InvalidArgument, "{method} {shown}: {status:?}");
+                assert_eq!(status.get_details_error_info().unwrap().reason, "INVALID_NAME", "{method} {shown}");
+            } else {
+                assert!(
+                    matches!(status.code(), Code::InvalidArgument | Code::Internal),
+                    "{method} {shown}: {status:?}"
+                );
+            }
+        }
+    }
+    check_unchanged(&server).await;
+}
+
+#[test]
+fn any_bytes_as_a_name_make_that_gate_or_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = Server::start();
+        let channel = Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect_lazy();
+        let bytes = prop_oneof![proptest::collection::vec(any::<u8>(), 0..300), texts().prop_map(String::into_bytes)];
+        let tried = tokio::task::block_in_place(|| {
+            runner(300).run(&bytes, |name| {
+                let made = tokio::runtime::Handle::current().block_on(within(call(&channel, CREATE, &name)));
+                let is_name = std::str::from_utf8(&name).is_ok_and(is_name);
+                prop_assert_eq!(made.is_ok(), is_name, "{:?}", made);
+                Ok(())
+            })
+        });
+        tried.unwrap();
+        let listed = server.client().list(list("")).await.unwrap();
+        assert!(listed.iter().all(|gate| is_name(&gate.name)));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_of_5_mib_is_refused_and_others_are_served_on_the_same_connection() {
+    let server = Server::start();
+    let mut gates = server.gates();
+    let spec = Spec { description: "x".repeat(5 * 1024 * 1024), ..Spec::default() };
+    let large = CreateGateRequest { spec: Some(spec.clone()), ..create("a") };
+    for status in [
+        refused(gates.create_gate(large.clone())).await,
+        refused(gates.wait(wait_with("a", spec))).await,
+        refused(gates.create_gate(large)).await,
+    ] {
+        assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
+    }
+    check_unchanged(&server).await;
+    assert_eq!(ok(gates.create_gate(create("a"))).await.revision, 1);
+}
+
+async fn check_unchanged(server: &Server) {
+    let mut gates = server.gates();
+    let page = ok(gates.list_gates(list(""))).await;
+    assert_eq!((page.gates, page.revision), (Vec::new(), 0));
+}
