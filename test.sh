@@ -14,6 +14,8 @@ command -v cc >/dev/null || missing+=(build-essential)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 # Failing syncs and recorded writes; file systems to cut the power of.
 command -v strace >/dev/null || missing+=(strace)
+# A clock that is set while the coordinator runs.
+ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
 command -v mkfs.ext4 >/dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing+=(e2fsprogs)
 command -v losetup >/dev/null || [ -x /usr/sbin/losetup ] || missing+=(mount)
 if [ "${#missing[@]}" -gt 0 ]; then

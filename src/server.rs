@@ -17,6 +17,7 @@ use tonic_types::pb::FILE_DESCRIPTOR_SET as ERROR_DESCRIPTOR_SET;
 
 use crate::config::Config;
 use crate::coordinator::{Clock, Coordinator, Retention};
+use crate::domain::Revision;
 use crate::grpc::Service;
 use crate::proto::DESCRIPTOR_SET;
 use crate::proto::gate_service_server::GateServiceServer;
@@ -50,6 +51,24 @@ pub enum Error {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
+/// How many events that cannot be read are stepped over, to find when something last happened.
+const UNREADABLE_MAX: u64 = 64;
+
+/// Returns when the last event happened that can be read. One that cannot be read concerns only its gate.
+async fn last_time(store: &Sled) -> Result<SystemTime, store::Error> {
+    let last = store.revision();
+    for back in 0..UNREADABLE_MAX.min(last.0) {
+        match store.event(Revision(last.0 - back)).await {
+            Ok(Some(event)) => return Ok(event.time),
+            // Forgotten, or not written.
+            Ok(None) => {}
+            Err(error @ store::Error::Corrupt { .. }) => tracing::error!("{error}"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(SystemTime::UNIX_EPOCH)
+}
+
 /// A coordinator whose store is open, ready to serve.
 pub struct Server {
     coordinator: Arc<Coordinator>,
@@ -65,8 +84,7 @@ impl Server {
     pub async fn open(config: &Config) -> Result<Self, Error> {
         let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
         let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
-        let last = store.event(store.revision()).await?;
-        let clock = Clock::start(last.map_or(SystemTime::UNIX_EPOCH, |event| event.time));
+        let clock = Clock::start(last_time(&store).await?);
         let retention = Retention { age: config.retention_age, events: config.retention_events };
         Ok(Self { coordinator: Coordinator::new(Arc::new(store), clock, retention), drain: config.drain })
     }

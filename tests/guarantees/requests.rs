@@ -152,7 +152,7 @@ fn any_bytes_as_a_name_make_that_gate_or_nothing() {
         });
         tried.unwrap();
         let listed = server.client().list(list("")).await.unwrap();
-        assert!(listed.iter().all(|gate| is_name(&gate.name)));
+        assert!(listed.gates.iter().all(|gate| is_name(&gate.name)));
     });
 }
 

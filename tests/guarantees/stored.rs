@@ -81,3 +81,19 @@ async fn a_record_that_cannot_be_read_is_reported_and_the_rest_is_served() {
     let said = server.stop();
     assert_eq!(said.matches("gate r/bad cannot be timed out").count(), 1, "it is reported, once: {said}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_record_of_all_may_be_the_one_that_cannot_be_read() {
+    let mut server = Server::start();
+    let mut gates = server.gates();
+    let good = ok(gates.create_gate(create("good"))).await;
+    ok(gates.create_gate(create("bad"))).await;
+    server.kill();
+    spoil(&server.data(), "bad");
+    server.start_again();
+    let mut gates = server.gates();
+    corrupt(&refused(gates.get_gate(get("bad"))).await);
+    assert_eq!(ok(gates.get_gate(get("good"))).await, good);
+    let new = ok(gates.create_gate(create("new"))).await;
+    assert!(new.revision > good.revision + 1, "a revision is never given twice");
+}
