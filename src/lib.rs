@@ -9,3 +9,8 @@ pub mod grpc;
 pub mod proto;
 pub mod server;
 pub mod store;
+
+// README's Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
