@@ -34,6 +34,9 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many events that cannot be read are stepped over, to find when something last happened.
+const UNREADABLE_MAX: u64 = 64;
+
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -49,24 +52,6 @@ pub enum Error {
     /// The store's opening was cut short.
     #[error("the store was not opened: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
-}
-
-/// How many events that cannot be read are stepped over, to find when something last happened.
-const UNREADABLE_MAX: u64 = 64;
-
-/// Returns when the last event happened that can be read. One that cannot be read concerns only its gate.
-async fn last_time(store: &Sled) -> Result<SystemTime, store::Error> {
-    let last = store.revision();
-    for back in 0..UNREADABLE_MAX.min(last.0) {
-        match store.event(Revision(last.0 - back)).await {
-            Ok(Some(event)) => return Ok(event.time),
-            // Forgotten, or not written.
-            Ok(None) => {}
-            Err(error @ store::Error::Corrupt { .. }) => tracing::error!("{error}"),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(SystemTime::UNIX_EPOCH)
 }
 
 /// A coordinator whose store is open, ready to serve.
@@ -147,4 +132,19 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Returns when the last event happened that can be read. One that cannot be read concerns only its gate.
+async fn last_time(store: &Sled) -> Result<SystemTime, store::Error> {
+    let last = store.revision();
+    for back in 0..UNREADABLE_MAX.min(last.0) {
+        match store.event(Revision(last.0 - back)).await {
+            Ok(Some(event)) => return Ok(event.time),
+            // Forgotten, or not written.
+            Ok(None) => {}
+            Err(error @ store::Error::Corrupt { .. }) => tracing::error!("{error}"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(SystemTime::UNIX_EPOCH)
 }

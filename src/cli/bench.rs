@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
 use super::output::{self, Output};
-use super::{Globals, OnGates};
+use super::{Globals, OnGates, serve};
 use crate::config;
 use target::Target;
 
@@ -133,7 +132,7 @@ struct TemporaryArgs {
 
 /// Measures, and shows what came out.
 pub(super) async fn run(args: BenchArgs) -> Result<(), Failure> {
-    raise_file_limit();
+    serve::raise_open_files();
     let interrupted = interrupted()?;
     let output = match &args.verb {
         Verb::Decide(OnGates { globals, .. })
@@ -163,13 +162,6 @@ async fn measure(verb: Verb) -> Result<report::Report, Failure> {
         Verb::Waiters(OnGates { args, globals }) => waiters::run(target(&globals, &args.temporary).await?, &args).await,
         Verb::Recover(args) => recover::run(&args).await,
     }
-}
-
-/// Allows this process, and the coordinator that it starts, as many connections as the system does.
-fn raise_file_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where it cannot be raised, connections fail and say why.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// Completes when the process is told to end, so that the temporary coordinator ends with it.

@@ -53,7 +53,7 @@ pub(super) fn log_to_stderr(default: &str) {
 
 /// Raises the limit of open files to the highest that the process may have: each worker's connection is one, and shells
 /// start programs with 1,024.
-fn raise_open_files() {
+pub(super) fn raise_open_files() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let number = |limit: Option<u64>| limit.map_or_else(|| "any number of".to_owned(), |limit| limit.to_string());
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

@@ -113,12 +113,6 @@ impl Prefix {
     }
 }
 
-impl From<GateName> for Prefix {
-    fn from(root: GateName) -> Self {
-        Self(Some(root))
-    }
-}
-
 /// Who somebody is, as the coordinator verified it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal(String);
