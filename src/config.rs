@@ -1,6 +1,7 @@
 //! What the server is told: flags and environment, turned into one validated [`Config`].
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -32,6 +33,10 @@ pub struct ServeArgs {
     /// How many of the latest events are kept, whatever their age; 0 sets no bound
     #[arg(long, env = "GATEPOST_RETENTION_EVENTS", value_name = "COUNT", default_value_t = 0)]
     pub retention_events: u64,
+
+    /// How many connections are open at a time. Silent ones give way to new ones
+    #[arg(long, env = "GATEPOST_MAX_CONNECTIONS", value_name = "COUNT", default_value = "16384")]
+    pub max_connections: NonZeroUsize,
 
     /// Time for open calls to end after SIGTERM or Ctrl-C, in seconds
     #[arg(long, env = "GATEPOST_DRAIN_SECONDS", value_name = "SECONDS", default_value_t = 8,
@@ -83,6 +88,8 @@ pub struct Config {
     pub retention_age: Option<Duration>,
     /// How many of the latest events are kept; none sets no bound.
     pub retention_events: Option<u64>,
+    /// How many connections are open at a time.
+    pub connections_max: usize,
     /// How long open calls may take to end once the server stops.
     pub drain: Duration,
 }
@@ -111,6 +118,7 @@ impl TryFrom<ServeArgs> for Config {
             cache_bytes: args.cache_mib * 1024 * 1024,
             retention_age: args.retention.0,
             retention_events: Some(args.retention_events).filter(|events| *events > 0),
+            connections_max: args.max_connections.get(),
             drain: Duration::from_secs(args.drain_seconds),
         })
     }
@@ -128,6 +136,7 @@ mod tests {
             cache_mib: 2,
             retention: "90d".parse().unwrap(),
             retention_events: 0,
+            max_connections: NonZeroUsize::MIN,
             drain_seconds: 3,
             insecure,
         }

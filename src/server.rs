@@ -8,23 +8,22 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::transport;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
 use tonic_reflection::server::Builder as Reflection;
-
 use tonic_types::pb::FILE_DESCRIPTOR_SET as ERROR_DESCRIPTOR_SET;
+use tower::util::MapResponseLayer;
 
 use crate::config::Config;
 use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::domain::Revision;
-use crate::grpc::Service;
+use crate::grpc::{self, Service};
 use crate::proto::DESCRIPTOR_SET;
 use crate::proto::gate_service_server::GateServiceServer;
 use crate::store::{self, Store, sled::Sled};
 
-/// Largest request: twice the largest spec and inputs together. A larger one is refused before it is read.
-const REQUEST_BYTES_MAX: usize = 128 * 1024;
+mod connections;
+
 /// Calls on one connection at a time: a thousand workers behind one proxy.
 const STREAMS_MAX: u32 = 1024;
 /// Headers of one call.
@@ -57,6 +56,7 @@ pub enum Error {
 /// A coordinator whose store is open, ready to serve.
 pub struct Server {
     coordinator: Arc<Coordinator>,
+    connections_max: usize,
     drain: Duration,
 }
 
@@ -71,7 +71,8 @@ impl Server {
         let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
         let clock = Clock::start(last_time(&store).await?);
         let retention = Retention { age: config.retention_age, events: config.retention_events };
-        Ok(Self { coordinator: Coordinator::new(Arc::new(store), clock, retention), drain: config.drain })
+        let coordinator = Coordinator::new(Arc::new(store), clock, retention);
+        Ok(Self { coordinator, connections_max: config.connections_max, drain: config.drain })
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -82,11 +83,11 @@ impl Server {
     ///
     /// If the store fails: the process should end with an error then.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { coordinator, drain } = self;
+        let Self { coordinator, connections_max, drain } = self;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
-        let gates =
-            GateServiceServer::new(Service::new(coordinator.clone())).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let gates = GateServiceServer::new(Service::new(coordinator.clone()))
+            .max_decoding_message_size(grpc::REQUEST_BYTES_MAX);
         let reflection = || {
             Reflection::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -101,13 +102,14 @@ impl Server {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .max_concurrent_streams(STREAMS_MAX)
+            .layer(MapResponseLayer::new(grpc::with_reason))
             .add_service(gates)
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
 
         let stop = CancellationToken::new();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = connections::accept(listener, connections_max);
         let mut serving = pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
         let mut running = pin!(coordinator.run());
         tokio::select! {

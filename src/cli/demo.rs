@@ -27,6 +27,8 @@ const STEPS: [Step; 6] = [
 
 /// Memory for the temporary store's page cache: a handful of gates.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// Connections at a time: the steps and the person, and some of everybody who tries it.
+const CONNECTIONS_MAX: usize = 64;
 /// How long the temporary coordinator may take to end; nobody is connected by then.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -74,6 +76,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
         cache_bytes: CACHE_BYTES,
         retention_age: None,
         retention_events: None,
+        connections_max: CONNECTIONS_MAX,
         drain: DRAIN,
     };
 

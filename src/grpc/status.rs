@@ -6,11 +6,16 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use prost_types::Timestamp;
+use tonic::body::Body;
+use tonic::codegen::http::Response;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::coordinator::{Error, StoreError};
 use crate::domain::{Gate, Invalid, InvalidKind, Refusal};
+
+/// Largest request: twice the largest spec and inputs together. A larger one is refused before it is read.
+pub const REQUEST_BYTES_MAX: usize = 128 * 1024;
 
 /// The domain of every reason, as `google.rpc.ErrorInfo` asks for.
 const DOMAIN: &str = "gatepost";
@@ -63,6 +68,23 @@ impl From<Error> for Status {
             Error::Draining => status(Code::Unavailable, "DRAINING", &message, []),
             Error::Store(error) => of_store(&error, &message),
         }
+    }
+}
+
+/// Gives the errors that the transport makes before a handler is reached their place in the table: a message above the
+/// limit, and one that cannot be read.
+pub fn with_reason(response: Response<Body>) -> Response<Body> {
+    let Some(bare) = Status::from_header_map(response.headers()).filter(|status| status.details().is_empty()) else {
+        return response;
+    };
+    let message = bare.message();
+    match bare.code() {
+        Code::OutOfRange => {
+            let metadata = [("limit", REQUEST_BYTES_MAX.to_string()), ("what", "bytes in one request".to_owned())];
+            status(Code::ResourceExhausted, "LIMIT_EXCEEDED", message, metadata).into_http()
+        }
+        Code::Internal => status(Code::InvalidArgument, "INVALID_MESSAGE", message, []).into_http(),
+        _ => response,
     }
 }
 

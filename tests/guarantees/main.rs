@@ -5,6 +5,7 @@
 
 mod chance;
 mod clock;
+mod connections;
 mod cuts;
 mod model;
 mod order;

@@ -4,6 +4,8 @@ use gatepost::domain::{GateName, Prefix};
 use gatepost::proto::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use prost::Message;
+use prost::encoding::encode_varint;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
@@ -13,7 +15,7 @@ use tonic_types::StatusExt;
 
 use crate::chance::times;
 use crate::server::Server;
-use crate::support::{create, list, ok, refused, wait_with, within};
+use crate::support::{approve, create, list, ok, refused, wait_with, within};
 
 /// A request whose first field, the gate or the prefix, is any bytes.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -22,13 +24,41 @@ struct Raw {
     name: Vec<u8>,
 }
 
-/// Makes a call whose request is any bytes. What it answers, if it answers, is of no interest.
+/// An `ApproveRequest` whose inputs hold any bytes.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Approval {
+    #[prost(string, tag = "1")]
+    gate: String,
+    #[prost(message, tag = "6")]
+    inputs: Option<Entries>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Entries {
+    #[prost(message, repeated, tag = "1")]
+    fields: Vec<Entry>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Entry {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// Makes a call about a gate or a prefix of any bytes.
 async fn call(channel: &Channel, method: &'static str, name: &[u8]) -> Result<(), Status> {
+    call_with(channel, method, Raw { name: name.to_vec() }).await
+}
+
+/// Makes a call. What it answers, if it answers, is of no interest.
+async fn call_with<T: Message + 'static>(channel: &Channel, method: &'static str, request: T) -> Result<(), Status> {
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.unwrap();
     let path = PathAndQuery::from_static(method);
-    let request = Request::new(Raw { name: name.to_vec() });
-    let mut stream = grpc.server_streaming(request, path, ProstCodec::<Raw, Raw>::default()).await?.into_inner();
+    let codec = ProstCodec::<T, Raw>::default();
+    let mut stream = grpc.server_streaming(Request::new(request), path, codec).await?.into_inner();
     stream.message().await.map(drop)
 }
 
@@ -120,16 +150,10 @@ async fn bad_names_are_refused_by_every_call_and_change_nothing() {
         for method in METHODS {
             let status = within(call(&channel, method, name)).await.expect_err(method);
             let shown = name.escape_ascii();
-            // What is not even text is refused by the transport, which knows no reasons.
-            if std::str::from_utf8(name).is_ok() {
-                assert_eq!(status.code(), Code::InvalidArgument, "{method} {shown}: {status:?}");
-                assert_eq!(status.get_details_error_info().unwrap().reason, "INVALID_NAME", "{method} {shown}");
-            } else {
-                assert!(
-                    matches!(status.code(), Code::InvalidArgument | Code::Internal),
-                    "{method} {shown}: {status:?}"
-                );
-            }
+            // What is not even text cannot be read as a message.
+            let reason = if std::str::from_utf8(name).is_ok() { "INVALID_NAME" } else { "INVALID_MESSAGE" };
+            assert_eq!(status.code(), Code::InvalidArgument, "{method} {shown}: {status:?}");
+            assert_eq!(status.get_details_error_info().unwrap().reason, reason, "{method} {shown}");
         }
     }
     check_unchanged(&server).await;
@@ -167,10 +191,38 @@ async fn a_request_of_5_mib_is_refused_and_others_are_served_on_the_same_connect
         refused(gates.wait(wait_with("a", spec))).await,
         refused(gates.create_gate(large)).await,
     ] {
-        assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        assert_eq!(status.get_details_error_info().unwrap().reason, "LIMIT_EXCEEDED");
     }
     check_unchanged(&server).await;
     assert_eq!(ok(gates.create_gate(create("a"))).await.revision, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_nested_10_000_deep_are_refused() {
+    const DEPTH: usize = 10_000;
+    // A list in a list, from the inside out: google.protobuf.Value has its list in field 6, a list its values in field 1.
+    let field = |number: u8, content: &[u8]| {
+        let mut bytes = vec![number << 3 | 2];
+        encode_varint(content.len().try_into().unwrap(), &mut bytes);
+        [bytes.as_slice(), content].concat()
+    };
+    let value = (1..DEPTH).fold(field(6, &[]), |value, _| field(6, &field(1, &value)));
+    let entry = Entry { key: "a".into(), value };
+    let request = Approval { gate: "a".into(), inputs: Some(Entries { fields: vec![entry] }) };
+    assert!(request.encoded_len() < 128 * 1024, "it is refused for its size");
+
+    let server = Server::start();
+    let mut gates = server.gates();
+    ok(gates.create_gate(create("a"))).await;
+    let channel = Endpoint::from_shared(format!("http://{}", server.address)).unwrap().connect_lazy();
+    let status = within(call_with(&channel, "/gatepost.v1.GateService/Approve", request)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "INVALID_MESSAGE");
+
+    let json = format!(r#"{{"inputs":{{"a":{}{}}}}}"#, "[".repeat(DEPTH), "]".repeat(DEPTH));
+    assert!(from_json::<ApproveRequest>(&json).unwrap_err().to_string().contains("recursion limit"));
+    assert_eq!(ok(gates.approve(approve("a"))).await.status(), GateStatus::Approved);
 }
 
 async fn check_unchanged(server: &Server) {

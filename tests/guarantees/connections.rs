@@ -1,0 +1,69 @@
+//! Floods of connections: those that say nothing are closed, and keep nobody out.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use crate::chance::times;
+use crate::server::Server;
+use crate::support::{approve, create, ok, outcome, refused, told, wait};
+
+/// By when a connection that says nothing has to be closed.
+const CLOSED_WITHIN: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_connections_are_closed_and_keep_nobody_out() {
+    let server = Server::start_with(|command, _| {
+        command.env("GATEPOST_MAX_CONNECTIONS", "64");
+    });
+    let before = server.resident_kib();
+    let (address, count) = (server.address, times("SILENT_CONNECTIONS", 2_000));
+    let flood = tokio::spawn(async move {
+        let mut connections = Vec::with_capacity(count);
+        for _ in 0..count {
+            connections.push((Instant::now(), TcpStream::connect(address).await.unwrap()));
+        }
+        connections
+    });
+
+    let mut decided = 0;
+    while !flood.is_finished() || decided < 20 {
+        // Each on a connection of its own: it has to be let in.
+        let mut gates = server.gates();
+        let gate = format!("g/{decided}");
+        ok(gates.create_gate(create(&gate))).await;
+        ok(gates.approve(approve(&gate))).await;
+        decided += 1;
+    }
+
+    for (opened, mut connection) in flood.await.unwrap() {
+        let left = CLOSED_WITHIN.saturating_sub(opened.elapsed());
+        // To the end or to a reset: both close it.
+        let closed = tokio::time::timeout(left, connection.read_to_end(&mut Vec::new())).await;
+        assert!(closed.is_ok(), "open after {CLOSED_WITHIN:?}");
+    }
+    let grown = server.resident_kib().saturating_sub(before);
+    println!("{count} silent connections, {decided} decisions meanwhile, {grown} KiB");
+    assert!(grown < 64 * 1024, "{grown} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_in_use_keep_their_places() {
+    let server = Server::start_with(|command, _| {
+        command.env("GATEPOST_MAX_CONNECTIONS", "2");
+    });
+    let mut first = server.gates();
+    let mut second = server.gates();
+    ok(first.create_gate(create("a"))).await;
+    let mut waiting = ok(second.wait(wait("a"))).await;
+    told(&mut waiting).await;
+
+    let status = refused(server.gates().create_gate(create("b"))).await;
+    // The connection broke: no answer of the coordinator.
+    assert!(status.source().is_some(), "{status:?}");
+
+    ok(first.approve(approve("a"))).await;
+    assert_eq!(outcome(&mut waiting).await.name, "a");
+}
