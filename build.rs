@@ -16,7 +16,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Type names let a message find its descriptor, for its JSON.
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
-    tonic_prost_build::configure().btree_map(".").compile_fds_with_config(api.file_descriptor_set(), config)?;
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .codec_path("crate::proto::Codec")
+        .compile_fds_with_config(api.file_descriptor_set(), config)?;
 
     // What the store writes.
     let mut record = protox::Compiler::new(["src/store"])?;

@@ -5,8 +5,11 @@ use std::sync::LazyLock;
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage};
 
+pub use codec::Codec;
 pub use generated::*;
 pub use prost_types::{Duration, Struct, Timestamp};
+
+mod codec;
 
 /// The encoded `FileDescriptorSet` of the API, for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));
