@@ -87,27 +87,37 @@ impl Coordinator {
         part: Option<&GateName>,
     ) -> Result<Gate, Error> {
         loop {
-            if let Some(answer) = self.answered(call, part).await?.and_then(|gates| gates.into_iter().next()) {
-                return Ok(answer);
-            }
-            let request = self.request(call, part);
-            let committed = match self.consider(name, command).await? {
-                (before, Some(event)) => {
-                    let change = Change { before, event, request };
-                    self.store.commit(change).await.map(|event| event.gate.clone())
-                }
-                // It is so already. The call is remembered all the same: its repetition is answered from here.
-                (Some(gate), None) => match request {
-                    Some(request) => self.store.remember(request, vec![gate.revision]).await.map(|()| gate),
-                    None => Ok(gate),
-                },
-                (None, None) => return Err(Refusal::NotFound(name.clone()).into()),
-            };
-            match committed {
+            let refused = match self.attempt(name, command, call, part).await {
                 Ok(gate) => return Ok(gate),
-                Err(store::Error::Conflict) => {}
-                Err(error) => return Err(error.into()),
+                Err(refused) => refused,
+            };
+            // A repetition is always refused, at the latest by the store: its answer is there.
+            match self.answered(call, part).await?.and_then(|gates| gates.into_iter().next()) {
+                Some(answer) => return Ok(answer),
+                None if matches!(refused, Error::Store(store::Error::Conflict)) => {}
+                None => return Err(refused),
             }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        name: &GateName,
+        command: &Command,
+        call: &Call,
+        part: Option<&GateName>,
+    ) -> Result<Gate, Error> {
+        let request = self.request(call, part);
+        match self.consider(name, command).await? {
+            (before, Some(event)) => Ok(self.store.commit(Change { before, event, request }).await?.gate.clone()),
+            // It is so already. The call is remembered all the same: its repetition is answered from here.
+            (Some(gate), None) => {
+                if let Some(request) = request {
+                    self.store.remember(request, vec![gate.revision]).await?;
+                }
+                Ok(gate)
+            }
+            (None, None) => Err(Refusal::NotFound(name.clone()).into()),
         }
     }
 

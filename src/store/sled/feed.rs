@@ -19,6 +19,8 @@ pub const CHANGES_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Feed {
     progress: watch::Sender<Progress>,
+    /// Why nothing more will become durable; by itself, so that who only waits for this is not woken by progress.
+    failure: watch::Sender<Option<Arc<str>>>,
     /// The number of the last batch that readers may already see in the tree.
     applied: AtomicU64,
     // A std mutex: held to copy a few pointers, and never across an await.
@@ -32,7 +34,6 @@ struct Progress {
     batch: u64,
     /// Events up to this one may be missing.
     forgotten: Revision,
-    failure: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -57,6 +58,7 @@ impl Feed {
     pub fn new(durable: Revision, forgotten: Revision) -> Self {
         Self {
             progress: watch::Sender::new(Progress { durable, forgotten, ..Progress::default() }),
+            failure: watch::Sender::new(None),
             applied: AtomicU64::new(0),
             recent: Mutex::new(Recent { events: VecDeque::new(), bytes: 0, after: durable }),
         }
@@ -105,19 +107,22 @@ impl Feed {
 
     /// Says that nothing more will become durable.
     pub fn fail(&self, why: &Arc<str>) {
-        self.progress.send_modify(|progress| progress.failure = Some(Arc::clone(why)));
+        self.failure.send_replace(Some(Arc::clone(why)));
+        // So that who waits for progress looks.
+        self.progress.send_modify(|_| {});
     }
 
     /// Says why nothing more will become durable, if so.
     pub fn failure(&self) -> Option<Arc<str>> {
-        self.progress.borrow().failure.clone()
+        self.failure.borrow().clone()
     }
 
     /// Waits until nothing more will become durable.
     pub async fn failed(&self) -> Error {
-        match self.until(|_| false).await {
-            Ok(()) => Error::Failed("it has been closed".into()),
-            Err(error) => error,
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(why)) => Error::Failed(Arc::clone(why)),
+            Ok(None) | Err(_) => Error::Failed("it has been closed".into()),
         }
     }
 
@@ -144,13 +149,14 @@ impl Feed {
         Ok(Changes::Recent(events.collect()))
     }
 
+    /// What holds already is told even after a failure.
     async fn until(&self, holds: impl Fn(&Progress) -> bool) -> Result<(), Error> {
         let mut progress = self.progress.subscribe();
-        let reached = progress.wait_for(|progress| progress.failure.is_some() || holds(progress)).await;
-        let progress = reached.map_err(|_| Error::Failed("it has been closed".into()))?;
-        match &progress.failure {
-            Some(why) if !holds(&progress) => Err(Error::Failed(Arc::clone(why))),
-            _ => Ok(()),
+        let reached = progress.wait_for(|progress| holds(progress) || self.failure.borrow().is_some()).await;
+        match (reached.map(|progress| holds(&progress)), self.failure()) {
+            (Ok(true), _) => Ok(()),
+            (_, Some(why)) => Err(Error::Failed(why)),
+            (_, None) => Err(Error::Failed("it has been closed".into())),
         }
     }
 }
