@@ -366,12 +366,7 @@ async fn a_request_that_is_too_large_is_refused_and_the_next_is_served() {
     let mut gates = coordinator.gates();
     let spec = Spec { description: "x".repeat(1024 * 1024), ..Spec::default() };
     let status = refused(gates.create_gate(CreateGateRequest { spec: Some(spec.clone()), ..create("a") })).await;
-    check(
-        &status,
-        Code::ResourceExhausted,
-        "LIMIT_EXCEEDED",
-        &[("limit", "131072"), ("what", "bytes in one request")],
-    );
+    check(&status, Code::ResourceExhausted, "LIMIT_EXCEEDED", &[("limit", "131072"), ("what", "bytes in one request")]);
     stream_refused(gates.wait(wait_with("a", spec))).await;
     assert_eq!(ok(gates.list_gates(list(""))).await.gates, []);
     assert_eq!(ok(gates.create_gate(create("a"))).await.round, 1);

@@ -1,10 +1,11 @@
 //! Floods of connections: those that say nothing are closed, and keep nobody out.
 
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::chance::times;
 use crate::server::Server;
@@ -21,9 +22,12 @@ async fn silent_connections_are_closed_and_keep_nobody_out() {
     let before = server.resident_kib();
     let (address, count) = (server.address, times("SILENT_CONNECTIONS", 2_000));
     let flood = tokio::spawn(async move {
-        let mut connections = Vec::with_capacity(count);
+        let mut connections = JoinSet::new();
         for _ in 0..count {
-            connections.push((Instant::now(), TcpStream::connect(address).await.unwrap()));
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            // To the end or to a reset: both close it.
+            let closed = async move { connection.read_to_end(&mut Vec::new()).await };
+            connections.spawn(tokio::time::timeout(CLOSED_WITHIN, closed));
         }
         connections
     });
@@ -38,10 +42,7 @@ async fn silent_connections_are_closed_and_keep_nobody_out() {
         decided += 1;
     }
 
-    for (opened, mut connection) in flood.await.unwrap() {
-        let left = CLOSED_WITHIN.saturating_sub(opened.elapsed());
-        // To the end or to a reset: both close it.
-        let closed = tokio::time::timeout(left, connection.read_to_end(&mut Vec::new())).await;
+    for closed in flood.await.unwrap().join_all().await {
         assert!(closed.is_ok(), "open after {CLOSED_WITHIN:?}");
     }
     let grown = server.resident_kib().saturating_sub(before);
