@@ -73,6 +73,7 @@ impl From<Error> for Status {
 
 /// Gives the errors that the transport makes before a handler is reached their place in the table: a message above the
 /// limit, and one that cannot be read.
+#[must_use]
 pub fn with_reason(response: Response<Body>) -> Response<Body> {
     let Some(bare) = Status::from_header_map(response.headers()).filter(|status| status.details().is_empty()) else {
         return response;
