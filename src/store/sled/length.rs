@@ -2,9 +2,11 @@
 //!
 //! sled uses room in its log again, so the end of the file is seldom the end of the log: a file cut short, by a copy
 //! that did not end say, has lost what was written long ago, and sled would open it at a state that never was. So the
-//! file `LENGTH` beside it says how many bytes the log has at least. It grows with the log, a segment at a time: after
-//! the segment is durable, and before sled knows that it is. The log itself never shrinks: what is free in it is used
-//! again.
+//! file `LENGTH` beside it says how many bytes the log has at least: as many as it had when the store was last opened, and
+//! then every segment that is full. It is raised when these are durable, and before sled knows that they are. The log
+//! itself never shrinks: what is free in it is used again.
+//!
+//! Where the barrier cannot see to that, `LENGTH` says 0, and no log is refused.
 //!
 //! sled's threads may write a little longer than its store is open. So what is kept here is found by the file, for as
 //! long as the process lives, and holds nothing open.
@@ -80,7 +82,7 @@ fn make(dir: &Path, mark: &Path, log: &Path, least: u64) -> io::Result<()> {
     file.write_all_at(&text(least), 0)?;
     let asked = barrier::lengths_asked();
     file.set_len(text(least).len() as u64)?;
-    if barrier::IS_NEEDED && barrier::lengths_asked() == asked {
+    if barrier::KEEPS_LENGTHS && barrier::lengths_asked() == asked {
         return Err(io::Error::other("this program was built without what keeps the length of the log"));
     }
     file.sync_all()?;
@@ -96,23 +98,34 @@ fn make(dir: &Path, mark: &Path, log: &Path, least: u64) -> io::Result<()> {
 
 /// Returns how long a file is, if its length is kept.
 pub fn kept(file: &File) -> Option<(Id, u64)> {
-    let file = file.metadata().ok()?;
+    let file = file.metadata().ok().filter(|_| barrier::KEEPS_LENGTHS)?;
     let logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
     logs.iter().any(|log| log.id == Id::of(&file) && log.is_there()).then(|| (Id::of(&file), file.len()))
 }
 
-/// Says that a log is durable up to a length.
+/// Says that a log is durable up to a length, while it grows.
 pub fn raise(id: Id, durable: u64) -> io::Result<()> {
+    set_least(id, durable - durable % SEGMENT_BYTES)
+}
+
+/// Keeps all that a log has, once sled has opened it.
+pub fn keep_all(log: &Path) -> io::Result<()> {
+    let log = File::open(log)?;
+    let Some((id, length)) = kept(&log) else { return Ok(()) };
+    log.sync_all()?;
+    set_least(id, length)
+}
+
+fn set_least(id: Id, length: u64) -> io::Result<()> {
     let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
-    let whole_segments = durable - durable % SEGMENT_BYTES;
-    let Some(log) = logs.iter_mut().find(|log| log.id == id && log.least < whole_segments) else { return Ok(()) };
+    let Some(log) = logs.iter_mut().find(|log| log.id == id && log.least < length) else { return Ok(()) };
     let Some(mark) = found(File::options().write(true).open(&log.mark))? else {
         // Somebody has removed the store: it will not open again.
         return Ok(());
     };
-    mark.write_all_at(&text(whole_segments), 0)?;
+    mark.write_all_at(&text(length), 0)?;
     mark.sync_data()?;
-    log.least = whole_segments;
+    log.least = length;
     Ok(())
 }
 

@@ -68,6 +68,7 @@ pub fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, Error> {
     };
     let (id, revision) = read_meta(dir, &disk.db)?;
     let forgotten = disk.pointer(keys::FORGOTTEN)?.unwrap_or(Revision::ZERO);
+    length::keep_all(&sled_dir.join("db")).map_err(io_failed)?;
     room.keep().map_err(io_failed)?;
     Ok(Opened { disk, room, id, revision, forgotten })
 }

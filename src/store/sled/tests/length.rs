@@ -43,6 +43,9 @@ fn refusal(dir: &TempDir) -> String {
 #[tokio::test]
 async fn a_log_that_was_cut_short_is_refused() {
     let (store, dir) = temporary();
+    // What is there when it opens, to the byte, and then segments.
+    assert_eq!(says(&dir), log(&dir).metadata().unwrap().len());
+    assert!(says(&dir) > 0);
     for number in 0..40 {
         let spec = Spec { description: "x".repeat(60_000), ..Spec::default() };
         act(&store, &number.to_string(), create(spec), 0).await;
