@@ -20,8 +20,12 @@ const SEGMENT_BYTES: usize = 512 * 1024;
 /// The file of sled's log.
 const LOG: &str = "sled/db";
 
-/// How many stores to make for each test, each from another series of changes.
-const SERIES: usize = 2;
+/// The stores of each test, and how often each was killed: what is written since a store last opened is what counts.
+const SERIES: [(Workload, usize); 3] = [(ORDERED, 1), (CHANGES, 1), (CHANGES, 2)];
+
+/// Changes of new gates above all: the newest segment is the last in the file.
+const ORDERED: Workload =
+    Workload { bursts: &[1, 2, 5, 20], times: 5, gates: 2_000, description_max: 4_000, keep: 0, seed: 0 };
 
 /// Changes of all kinds to a few gates, with retention: sled uses room again, and its log is in no order in the file.
 const CHANGES: Workload =
@@ -91,8 +95,8 @@ fn place(log: &[u8], start: usize) -> Option<i64> {
 fn tear(test: &str, ended: Ended, tear: fn(&mut Vec<u8>, &mut fastrand::Rng)) {
     let mut random = random(test);
     let (mut states, mut earlier, mut refused) = (0, 0, 0);
-    for lives in 1..=SERIES {
-        let (whole, truth) = make(Workload { seed: random.u64(..), ..CHANGES }, lives, ended);
+    for (workload, kills) in SERIES {
+        let (whole, truth) = make(Workload { seed: random.u64(..), ..workload }, kills, ended);
         let found = open(&truth, &whole);
         assert!(matches!(found, Found::State(revision) if revision == truth.last()), "it is whole: {found:?}");
         for _ in 0..number("GATEPOST_TEST_TEARS", TEARS) {
@@ -116,11 +120,11 @@ fn tear(test: &str, ended: Ended, tear: fn(&mut Vec<u8>, &mut fastrand::Rng)) {
     println!("{test}: {states} opened, {earlier} of them at an earlier state; {refused} refused, 0 wrong");
 }
 
-/// Makes a store that was killed so many times, and reads its files and its log. What counts is since it last opened.
-fn make(workload: Workload, lives: usize, ended: Ended) -> (Files, Arc<Truth>) {
+/// Makes a store that was killed so many times, and reads its files and its log.
+fn make(workload: Workload, kills: usize, ended: Ended) -> (Files, Arc<Truth>) {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
-    for _ in 0..lives {
+    for _ in 0..kills {
         workload.run_under(&["env"], &data);
     }
     if let Ended::Closed = ended {
