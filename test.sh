@@ -41,7 +41,7 @@ RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 step "Rust tests"
 cargo test
 
-step "kills and power cuts"
+step "kills, power cuts and full disks"
 # Only root may mount. Whatever is skipped says so.
 durability=$(cargo test --test durability --no-run --message-format=json 2>/dev/null |
   python3 -c 'import json, sys
@@ -49,7 +49,7 @@ for line in sys.stdin:
     built = json.loads(line) if line.startswith("{") else {}
     if built.get("executable") and built["target"]["name"] == "durability":
         print(built["executable"])')
-as_root env PATH="/usr/sbin:/sbin:$PATH" GATEPOST_TEST_KILLS=200 "$durability" --nocapture kills:: power_cuts:: |
+as_root env PATH="/usr/sbin:/sbin:$PATH" GATEPOST_TEST_KILLS=200 "$durability" --nocapture kills:: power_cuts:: full_disk:: |
   grep -v '^$'
 
 step "real grpcurl"

@@ -31,6 +31,7 @@ mod disk;
 mod feed;
 mod forget;
 mod keys;
+mod length;
 mod open;
 mod room;
 mod watchdog;

@@ -23,14 +23,25 @@ const LARGE_FEWER: usize = 3;
 const RECOVERIES: usize = 2;
 
 /// Many batches of a few changes, with records of up to two parts: segments fill, and are written again.
-const SMALL: Workload = Workload { bursts: &[1, 1, 2, 3, 8], times: 80, gates: 40, description_max: 4_000 };
+const SMALL: Workload =
+    Workload { bursts: &[1, 1, 2, 3, 8], times: 80, gates: 40, description_max: 4_000, keep: 0, seed: 0 };
 
 /// Batches of one change and of many. 5,000 come as twenty full ones.
-const LARGE: Workload =
-    Workload { bursts: &[1, 10, 100, 1_000, 5_000, 1_000, 1], times: 1, gates: 5_000, description_max: 100 };
+const LARGE: Workload = Workload {
+    bursts: &[1, 10, 100, 1_000, 5_000, 1_000, 1],
+    times: 1,
+    gates: 5_000,
+    description_max: 100,
+    keep: 0,
+    seed: 0,
+};
+
+/// The same with retention and larger records, so that sled frees the end of its file.
+const FORGOTTEN: Workload =
+    Workload { bursts: &[1, 40], times: 20, gates: 200, description_max: 16_000, keep: 20, seed: 0 };
 
 /// What comes after a cut: recovery, and a little more.
-const AFTER: Workload = Workload { bursts: &[1, 20], times: 3, gates: 40, description_max: 1_000 };
+const AFTER: Workload = Workload { bursts: &[1, 20], times: 3, gates: 40, description_max: 1_000, keep: 0, seed: 0 };
 
 #[test]
 fn a_cut_in_small_batches_loses_nothing_acknowledged() {
@@ -45,6 +56,14 @@ fn a_cut_in_batches_of_up_to_5_000_changes_loses_nothing_acknowledged() {
     const TEST: &str = "images of large batches";
     if strace::is_there(TEST) {
         cut_anywhere(TEST, &Recording::of(LARGE, Files::default()), 0, moments().div_ceil(LARGE_FEWER));
+    }
+}
+
+#[test]
+fn a_cut_in_retention_loses_nothing_acknowledged() {
+    const TEST: &str = "images of retention";
+    if strace::is_there(TEST) {
+        cut_anywhere(TEST, &Recording::of(FORGOTTEN, Files::default()), 0, moments());
     }
 }
 

@@ -85,6 +85,7 @@ impl Journal {
             Err(Error::Refused(refusal)) => match refusal.code {
                 Code::Unavailable => Answer::Unknown,
                 Code::NotFound | Code::FailedPrecondition => Answer::Refused,
+                Code::ResourceExhausted if refusal.reason == "STORE_FULL" => Answer::Refused,
                 _ => panic!("an answer that nothing explains: {refusal:?}"),
             },
             Err(error) => panic!("an answer that nothing explains: {error:?}"),

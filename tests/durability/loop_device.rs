@@ -105,7 +105,8 @@ impl Cut {
     }
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+/// Runs a program, and returns what it says.
+pub fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(arguments).output();
     let output = output.map_err(|error: io::Error| format!("{program}: {error}"))?;
     if output.status.success() {

@@ -1,8 +1,9 @@
-//! What is acknowledged survives: kills, power cuts, torn files and failing syncs, of the real program and of its store.
+//! What is acknowledged survives: kills, power cuts, torn files, failing syncs and full disks, of the real program and of
+//! its store.
 //!
 //! Each random test prints its seed; `GATEPOST_TEST_SEED` sets it. `GATEPOST_TEST_KILLS`, `GATEPOST_TEST_CUTS`,
-//! `GATEPOST_TEST_IMAGES`, `GATEPOST_TEST_TEARS` and `GATEPOST_TEST_FAILURES` say how many faults to inject. What needs
-//! root, loop devices or strace says where it was skipped, and why.
+//! `GATEPOST_TEST_IMAGES`, `GATEPOST_TEST_TEARS`, `GATEPOST_TEST_FAILURES` and `GATEPOST_TEST_FULL_DISKS` say how many
+//! faults to inject. What needs root, loop devices or strace says where it was skipped, and why.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
 mod check;
@@ -13,6 +14,8 @@ mod settings;
 
 #[cfg(target_os = "linux")]
 mod failed_syncs;
+#[cfg(target_os = "linux")]
+mod full_disk;
 #[cfg(target_os = "linux")]
 mod image;
 #[cfg(target_os = "linux")]

@@ -12,7 +12,7 @@ use gatepost::domain::{Event, EventKind, Gate, GateName, Prefix, Revision};
 use gatepost::store::sled::Sled;
 use gatepost::store::{Error, HistoryQuery, HistoryScope, ListQuery, Store};
 
-use crate::workload::{CACHE_BYTES, request};
+use crate::workload::{CACHE_BYTES, KEPT, request};
 
 /// How long a store may take to open and to be read. The longest that is right takes a second.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
@@ -57,10 +57,11 @@ macro_rules! same {
 }
 
 impl Truth {
-    /// Reads the log of a store.
+    /// Reads the log of a store; where it forgets, of the one beside it.
     pub fn of(data: &Path) -> Self {
-        let store = Sled::open(data, CACHE_BYTES).unwrap();
-        let events = run(log(&store, store.revision()));
+        let kept = data.with_file_name(KEPT);
+        let store = Sled::open(if kept.exists() { &kept } else { data }, CACHE_BYTES).unwrap();
+        let events = run(log(&store, Revision::ZERO, store.revision()));
         Self(events.unwrap_or_else(|_| panic!("a store that met no fault cannot be read")))
     }
 
@@ -99,7 +100,12 @@ impl Truth {
         let Some(events) = usize::try_from(revision.0).ok().and_then(|length| self.0.get(..length)) else {
             return Err(Problem::Wrong(format!("it is at {revision}, and was never further than {}", self.0.len())));
         };
-        same!("the log", log(store, revision).await?, events);
+        let forgotten = usize::try_from(store.oldest().0).unwrap() - 1;
+        let Some(kept) = events.get(forgotten..) else {
+            return Err(Problem::Wrong(format!("it is at {revision}, and has forgotten up to {forgotten}")));
+        };
+        let forgotten = Revision(store.oldest().0 - 1);
+        same!("the log", log(store, forgotten, revision).await?, kept);
 
         let mut gates: BTreeMap<GateName, &Gate> = BTreeMap::new();
         let mut past: Vec<&Gate> = Vec::new();
@@ -113,7 +119,9 @@ impl Truth {
             };
             past.extend(before.filter(|_| event.kind == EventKind::Reset));
         }
-        for event in some(events.iter()) {
+        // What is resolved is forgotten as a whole.
+        gates.retain(|_, gate| !gate.status.is_terminal() || gate.revision > forgotten);
+        for event in some(kept.iter()) {
             let answer = store.answer(&request(event)).await?.map(|answer| answer.revisions);
             same!("an answer", answer, Some(vec![event.revision()]));
         }
@@ -135,7 +143,11 @@ impl Truth {
         for (name, history) in some(histories.into_iter()) {
             let scope = HistoryScope::Gate(name.clone());
             let query = HistoryQuery { scope, after: Revision::ZERO, limit: usize::MAX };
-            same!("a history", store.history(query).await?.events, history);
+            let read = store.history(query).await?.events;
+            // Of what was forgotten, that is left which something still points to.
+            let is_left = |event: &Arc<Event>| event.revision() > forgotten || read.contains(event);
+            let left: Vec<_> = history.into_iter().filter(is_left).collect();
+            same!("a history", read, left);
             same!("a gate", store.get(name).await?, gates.get(name).copied().cloned());
         }
         Ok(revision)
@@ -148,9 +160,9 @@ fn some<T>(all: impl DoubleEndedIterator<Item = T> + ExactSizeIterator) -> impl 
     all.rev().step_by(step)
 }
 
-async fn log(store: &Sled, until: Revision) -> Result<Vec<Arc<Event>>, Problem> {
+async fn log(store: &Sled, after: Revision, until: Revision) -> Result<Vec<Arc<Event>>, Problem> {
     let mut events: Vec<Arc<Event>> = Vec::new();
-    while let after = events.last().map_or(Revision::ZERO, |event| event.revision())
+    while let after = events.last().map_or(after, |event| event.revision())
         && after < until
     {
         let next = store.changes_after(after).await?;

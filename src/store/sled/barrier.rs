@@ -5,6 +5,8 @@
 //! overwrites old segments before their moved copies are durable. So the C symbol that sled calls is defined here: the
 //! linker prefers it over the C library's, and every write is durable when it returns. Other systems need nothing: there
 //! sled calls fsync.
+//!
+//! In the same way a log of sled's is kept from shrinking, see `length`.
 #![allow(unsafe_code, reason = "an exported C symbol, and the C call that it makes")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +18,12 @@ pub type Listener = dyn Fn() + Send + Sync;
 /// Says whether sled needs the barrier here.
 pub const IS_NEEDED: bool = cfg!(target_os = "linux");
 
+/// Says whether a log can be kept from shrinking here.
+pub const KEEPS_LENGTHS: bool = cfg!(all(target_os = "linux", target_pointer_width = "64"));
+
 static BARRIERS: AtomicU64 = AtomicU64::new(0);
+
+static LENGTHS_ASKED: AtomicU64 = AtomicU64::new(0);
 
 static LISTENERS: Mutex<Vec<Weak<Listener>>> = Mutex::new(Vec::new());
 
@@ -44,11 +51,22 @@ pub fn count() -> u64 {
     BARRIERS.load(Ordering::Relaxed)
 }
 
+/// Says how often a file was to be made shorter or longer. A number that does not grow when one is means that the
+/// program was linked without what keeps the length of a log.
+pub fn lengths_asked() -> u64 {
+    LENGTHS_ASKED.load(Ordering::Relaxed)
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::ffi::{c_int, c_uint};
+    use std::ffi::{c_int, c_long, c_uint};
+    use std::fs::File;
     use std::io;
+    use std::mem::ManuallyDrop;
+    use std::os::fd::FromRawFd;
     use std::sync::atomic::Ordering;
+
+    use super::super::length::{self, Id};
 
     /// Stands in for the C library's function, and does more than that one promises. Answers as `fdatasync` does: -1,
     /// with errno set, if it failed.
@@ -60,17 +78,47 @@ mod linux {
             unsafe { *libc::__errno_location() = libc::EIO };
             return -1;
         }
+        // Before the sync: what is written meanwhile may not be durable by it.
+        let kept = kept(fd);
         // SAFETY: fdatasync takes any number, and refuses one that is no open file.
-        let answer = unsafe { libc::fdatasync(fd) };
-        if answer == 0 {
+        let synced = match unsafe { libc::fdatasync(fd) } {
+            0 => kept.map_or(Ok(()), |(log, length)| length::raise(log, length)),
+            _ => Err(io::Error::last_os_error()),
+        };
+        let Err(error) = synced else {
             super::BARRIERS.fetch_add(1, Ordering::Relaxed);
             return 0;
-        }
-        let error = io::Error::last_os_error();
+        };
         super::failed();
         // SAFETY: errno is this thread's own.
         unsafe { *libc::__errno_location() = error.raw_os_error().unwrap_or(libc::EIO) };
-        answer
+        -1
+    }
+
+    /// Stands in for the C library's function that the standard library calls, and does nothing where a log of sled's
+    /// would shrink.
+    #[cfg(target_pointer_width = "64")]
+    #[cfg_attr(target_env = "musl", unsafe(export_name = "ftruncate"))]
+    #[cfg_attr(not(target_env = "musl"), unsafe(export_name = "ftruncate64"))]
+    pub extern "C" fn set_length(fd: c_int, length: i64) -> c_int {
+        super::LENGTHS_ASKED.fetch_add(1, Ordering::Relaxed);
+        if kept(fd).is_some_and(|(_, now)| u64::try_from(length).is_ok_and(|length| length < now)) {
+            return 0;
+        }
+        // SAFETY: the system takes any numbers, and refuses those that make no sense.
+        match unsafe { libc::syscall(libc::SYS_ftruncate, c_long::from(fd), length) } {
+            0 => 0,
+            _ => -1,
+        }
+    }
+
+    fn kept(fd: c_int) -> Option<(Id, u64)> {
+        if fd < 0 {
+            return None;
+        }
+        // SAFETY: the caller has it open during the call, and it is not closed here.
+        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
+        length::kept(&file)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Opens a store's directory: `LOCK`, which says that it is in use, and `sled/`.
+//! Opens a store's directory: `LOCK`, which says that it is in use, `LENGTH`, which says how long sled's log is at least,
+//! and `sled/`.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::disk::{Disk, parse_pointer};
 use super::room::Room;
-use super::{barrier, keys, panic_text};
+use super::{barrier, keys, length, panic_text};
 use crate::domain::Revision;
 use crate::store::Error;
 
@@ -51,6 +52,7 @@ pub fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, Error> {
     let room = Room::make(dir).map_err(io_failed)?;
     let sled_dir = dir.join("sled");
     create_dir(&sled_dir).map_err(io_failed)?;
+    length::keep(dir, &sled_dir.join("db"))?;
     remove_half_written_snapshots(&sled_dir).map_err(io_failed)?;
     let db = open_sled(dir, &sled_dir, cache_bytes)?;
     // sled syncs its data, but neither this file of its own nor the names of its files.
@@ -66,6 +68,7 @@ pub fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, Error> {
     };
     let (id, revision) = read_meta(dir, &disk.db)?;
     let forgotten = disk.pointer(keys::FORGOTTEN)?.unwrap_or(Revision::ZERO);
+    length::keep_all(&sled_dir.join("db")).map_err(io_failed)?;
     room.keep().map_err(io_failed)?;
     Ok(Opened { disk, room, id, revision, forgotten })
 }

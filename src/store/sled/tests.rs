@@ -2,6 +2,7 @@
 
 mod durability;
 mod failure;
+mod length;
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
