@@ -1,14 +1,17 @@
 //! Puts the server together: the store, the coordinator and the API on one listener.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::transport;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 use tonic_health::ServingStatus;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
 use tonic_reflection::server::Builder as Reflection;
@@ -71,7 +74,13 @@ impl Server {
         let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
         let clock = Clock::start(last_time(&store).await?);
         let retention = Retention { age: config.retention_age, events: config.retention_events };
-        Ok(Self { coordinator: Coordinator::new(Arc::new(store), clock, retention), drain: config.drain })
+        Ok(Self::new(Coordinator::new(Arc::new(store), clock, retention), config.drain))
+    }
+
+    /// Makes the server of a coordinator. `drain` is how long open calls have to end when it is stopped.
+    #[must_use]
+    pub fn new(coordinator: Arc<Coordinator>, drain: Duration) -> Self {
+        Self { coordinator, drain }
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -82,6 +91,22 @@ impl Server {
     ///
     /// If the store fails: the process should end with an error then.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+        self.serve_on(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown).await
+    }
+
+    /// Does the same on connections of any kind.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::serve`].
+    pub async fn serve_on<C>(
+        self,
+        incoming: impl Stream<Item = io::Result<C>>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), Error>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
+    {
         let Self { coordinator, drain } = self;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
@@ -107,7 +132,6 @@ impl Server {
             .add_service(reflection().build_v1alpha()?);
 
         let stop = CancellationToken::new();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let mut serving = pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
         let mut running = pin!(coordinator.run());
         tokio::select! {
