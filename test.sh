@@ -31,6 +31,7 @@ venv=target/venv
 
 step "formatting"
 cargo fmt --check
+cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 step "lints"
 cargo clippy --all-targets -- -D warnings
@@ -40,6 +41,27 @@ RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
 step "Rust tests"
 cargo test
+
+step "simulation, where a seed repeats a whole run"
+GATEPOST_TEST_SIMULATIONS=40 GATEPOST_TEST_SIMULATIONS_ON_SLED=10 cargo simulate -- --nocapture | grep -v '^$'
+
+step "fuzzing"
+# It is built with nightly Rust.
+can_fuzz() {
+  command -v rustup >/dev/null &&
+    { rustup toolchain list | grep -q ^nightly || rustup toolchain install nightly --profile minimal; } &&
+    { command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked; }
+}
+if can_fuzz; then
+  for target in names records requests; do
+    mkdir -p "fuzz/corpus/$target"
+    seeds=("fuzz/corpus/$target" "fuzz/seeds/$target")
+    [ "$target" != records ] || seeds+=(tests/golden)
+    cargo +nightly fuzz run "$target" "${seeds[@]}" -- -max_total_time=20 -verbosity=0 -print_funcs=0 -print_final_stats=1
+  done
+else
+  echo "SKIPPED: nightly Rust and cargo-fuzz could not be had. \`cargo test\` has tried the same properties"
+fi
 
 step "kills, power cuts and full disks"
 # Only root may mount. Whatever is skipped says so.

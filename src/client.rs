@@ -94,6 +94,16 @@ impl Client {
     ///
     /// [`Error::Address`] if that is no such address.
     pub fn new(address: &str) -> Result<Self, Error> {
+        Self::with_connector(address, Endpoint::connect_lazy)
+    }
+
+    /// Makes a client whose connections are made in another way: through a tunnel, a socket of another kind, or a
+    /// simulated network. `connect` is called once for calls and once for streams.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn with_connector(address: &str, connect: impl Fn(&Endpoint) -> Channel) -> Result<Self, Error> {
         let uri = address::parse(address)?;
         let address = uri.to_string().trim_end_matches('/').to_owned();
         let endpoint = Endpoint::from(uri)
@@ -101,7 +111,7 @@ impl Client {
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        Ok(Self::over(endpoint.connect_lazy(), endpoint.connect_lazy(), address))
+        Ok(Self::over(connect(&endpoint), connect(&endpoint), address))
     }
 
     fn over(calls: Channel, streams: Channel, address: String) -> Self {

@@ -1,13 +1,17 @@
 //! Puts the server together: the store, the coordinator and the API on one listener.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::transport;
+use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
 use tonic_reflection::server::Builder as Reflection;
@@ -72,7 +76,14 @@ impl Server {
         let clock = Clock::start(last_time(&store).await?);
         let retention = Retention { age: config.retention_age, events: config.retention_events };
         let coordinator = Coordinator::new(Arc::new(store), clock, retention);
-        Ok(Self { coordinator, connections_max: config.connections_max, drain: config.drain })
+        Ok(Self { connections_max: config.connections_max, ..Self::new(coordinator, config.drain) })
+    }
+
+    /// Makes the server of a coordinator, for any number of connections. `drain` is how long open calls have to end when
+    /// it is stopped.
+    #[must_use]
+    pub fn new(coordinator: Arc<Coordinator>, drain: Duration) -> Self {
+        Self { coordinator, connections_max: usize::MAX, drain }
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -83,7 +94,24 @@ impl Server {
     ///
     /// If the store fails: the process should end with an error then.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { coordinator, connections_max, drain } = self;
+        let incoming = connections::accept(listener, self.connections_max);
+        self.serve_on(incoming, shutdown).await
+    }
+
+    /// Does the same on connections of any kind.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::serve`].
+    pub async fn serve_on<C>(
+        self,
+        incoming: impl Stream<Item = io::Result<C>>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), Error>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
+    {
+        let Self { coordinator, drain, .. } = self;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
         let gates = GateServiceServer::new(Service::new(coordinator.clone()))
@@ -109,7 +137,6 @@ impl Server {
             .add_service(reflection().build_v1alpha()?);
 
         let stop = CancellationToken::new();
-        let incoming = connections::accept(listener, connections_max);
         let mut serving = pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
         let mut running = pin!(coordinator.run());
         tokio::select! {

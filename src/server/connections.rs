@@ -3,7 +3,6 @@
 //! Who holds a place without a word gives it up first, so that a flood of silent connections keeps nobody out who speaks.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +27,7 @@ const GREETING_BYTES: usize = 24;
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// Accepts connections for ever, at most `max` at a time.
-pub fn accept(listener: TcpListener, max: usize) -> impl Stream<Item = Result<Connection, Infallible>> {
+pub fn accept(listener: TcpListener, max: usize) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Places { max, taken: Mutex::default() });
     stream! {
         loop {

@@ -66,12 +66,12 @@ pub fn decode_answer(place: &str, bytes: &[u8]) -> Result<Answer, Error> {
 
 /// Writes a time as nanoseconds since 1970. Times before that, or after 2554, become the nearest it can write: only a
 /// broken clock gives them.
-pub fn nanos(time: SystemTime) -> u64 {
+pub(super) fn nanos(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, duration_nanos)
 }
 
 /// Reads what [`nanos`] wrote.
-pub fn time(nanos: u64) -> SystemTime {
+pub(super) fn time(nanos: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_nanos(nanos)
 }
 

@@ -3,10 +3,10 @@
 //! A store is a log of events, each stamped with a revision and holding the gate after it; all else is an index into
 //! the log. A change is durable before [`Store::commit`] answers, and before any method or the feed shows it.
 
+pub mod codec;
 pub mod memory;
 pub mod sled;
 
-mod codec;
 #[cfg(test)]
 mod conformance;
 

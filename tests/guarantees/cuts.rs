@@ -1,20 +1,21 @@
 //! Connections that break at any moment: a watch goes on where it was, and a wait gets how its round ended.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use gatepost::client::{Client, Error, Notice, Outcome, Update};
+use gatepost::client::{Client, Error, Outcome, Update};
 use gatepost::proto::*;
-use tokio::sync::watch::{self, Receiver};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::chance::{Chance, times};
 use crate::proxy::{Network, Proxy};
 use crate::server::Server;
 use crate::support::{approve, create, ok, reject, reset, wait};
+use crate::watched::{check, record};
 
 /// Whoever is cut off together.
 const WATCHES: usize = 24;
@@ -54,15 +55,6 @@ impl Drop for Scissors {
     }
 }
 
-/// What a watch was told, in order.
-#[derive(Default)]
-struct Recorded {
-    events: Vec<Event>,
-    /// Bookmarks, each with how many events came before.
-    bookmarks: Vec<(usize, u64)>,
-    cuts: usize,
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_that_is_cut_off_again_and_again_is_told_every_event_once_and_in_order() {
     let mut chance = Chance::new("watch cuts");
@@ -82,7 +74,9 @@ async fn a_watch_that_is_cut_off_again_and_again_is_told_every_event_once_and_in
             _ => WatchRequest { prefix, start_revision: 1, ..WatchRequest::default() },
         };
         let (client, ends, cuts) = (client(), ends.clone(), cuts.clone());
-        watches.spawn(async move { (request.clone(), record(&client, request, ends, &cuts).await) });
+        watches.spawn(async move {
+            (request.clone(), record(&client, request, ends, || _ = cuts.fetch_add(1, Ordering::Relaxed)).await)
+        });
     }
     let scissors = Scissors::cut(&proxy, chance.fork());
     let mut gates = server.gates();
@@ -105,65 +99,6 @@ async fn a_watch_that_is_cut_off_again_and_again_is_told_every_event_once_and_in
     }
     let events: usize = told.iter().map(|(_, recorded)| recorded.events.len()).sum();
     println!("watch cuts: {} cuts, {events} events in {WATCHES} watches, 0 missed", cuts.load(Ordering::Relaxed));
-}
-
-/// Follows a watch up to the last revision.
-async fn record(
-    client: &Client,
-    request: WatchRequest,
-    mut end: Receiver<Option<u64>>,
-    cuts: &AtomicUsize,
-) -> Recorded {
-    let mut watch = client.watch(request);
-    let mut recorded = Recorded::default();
-    loop {
-        let last = *end.borrow_and_update();
-        if last.is_some() && recorded.events.last().map(|event| event.revision) == last {
-            return recorded;
-        }
-        let notice = tokio::select! {
-            notice = watch.next() => notice.unwrap().unwrap(),
-            _ = end.changed() => continue,
-        };
-        match notice {
-            Notice::Event(event) => recorded.events.push(*event),
-            Notice::Progress(revision) => recorded.bookmarks.push((recorded.events.len(), revision)),
-            Notice::Disconnected { .. } => {
-                recorded.cuts += 1;
-                cuts.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-fn check(log: &[Event], request: &WatchRequest, recorded: &Recorded) {
-    let matches = |event: &&Event| request.prefix.is_empty() || event.name.starts_with(&format!("{}/", request.prefix));
-    let (existing, happened): (Vec<_>, Vec<_>) =
-        recorded.events.iter().cloned().partition(|event| event.r#type() == EventType::Existing);
-    assert!(happened.is_sorted_by(|one, next| one.revision < next.revision), "in order and each once: {request:?}");
-    // All that followed what was there is told. An event that led to it may be, if the first bookmark came before it and
-    // the connection broke then.
-    let from = if request.initial_state { recorded.bookmarks.first().unwrap().1 } else { 0 };
-    let existed: BTreeMap<_, _> = existing.iter().map(|event| (&event.name, event.revision)).collect();
-    let follows = |event: &&Event| event.revision > from && existed.get(&event.name) < Some(&event.revision);
-    let expected: Vec<_> = log.iter().filter(matches).filter(follows).cloned().collect();
-    let happened: Vec<_> = happened.into_iter().filter(|event| follows(&event)).collect();
-    assert_eq!(revisions(&happened), revisions(&expected), "complete: {request:?}");
-    assert_eq!(happened, expected, "each as it was: {request:?}");
-    for (count, bookmark) in &recorded.bookmarks {
-        let mut latest: BTreeMap<&str, u64> = BTreeMap::new();
-        for event in &recorded.events[..*count] {
-            latest.insert(&event.name, event.revision);
-        }
-        for event in log.iter().filter(matches).filter(|event| event.revision <= *bookmark) {
-            let told = latest.get(event.name.as_str()).copied().unwrap_or_default();
-            assert!(told >= event.revision, "the bookmark {bookmark} is ahead of {event:?}: {request:?}");
-        }
-    }
-}
-
-fn revisions(events: &[Event]) -> Vec<u64> {
-    events.iter().map(|event| event.revision).collect()
 }
 
 /// Gates that are decided and reset away while the workers that wait on them are cut off.

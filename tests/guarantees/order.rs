@@ -1,8 +1,6 @@
 //! All changes of a gate happen in one order, that of their revisions, and a round has one winner: whatever clients do at
 //! once, and whatever happens to the server and the network meanwhile.
 
-use std::collections::BTreeMap;
-
 use std::time::{Duration, Instant};
 
 use gatepost::proto::*;
@@ -11,8 +9,9 @@ use tonic::{Response, Status};
 use tonic_types::StatusExt;
 
 use crate::chance::{Chance, times};
-use crate::model::{Answered, Asked, Did, NEVER, Phase, Seen, is_in_order_of_revisions, is_linearizable};
+use crate::linearizable::{Answered, Asked, Decision, Did, NEVER, is_linearizable};
 use crate::proxy::{Network, Proxy};
+use crate::seen::{is_in_order_of_revisions, is_what_the_log_says, refused, seen};
 use crate::server::{Server, gates};
 use crate::support::{Gates, approve, create, get, history, ok, reject, reset, wait, within};
 
@@ -117,11 +116,12 @@ impl Caller {
         for call in 0..CALLS {
             let gate = format!("{}/g{}", self.group, self.chance.below(GATES));
             let number = u64::from(self.number) * 1_000_000 + u64::try_from(call).unwrap();
+            let decide = |approves| Asked::Decide(Decision { number, approves, round: 0 });
             let asked = self.chance.of(&[
                 Asked::Create,
-                Asked::Approve(number),
-                Asked::Approve(number),
-                Asked::Reject(number),
+                decide(true),
+                decide(true),
+                decide(false),
                 Asked::Reset,
                 Asked::Arrive,
                 Asked::Get,
@@ -149,7 +149,9 @@ impl Caller {
                 // It was done once, be it now or before.
                 (Some(first), Answered::Gate(_) | Answered::Unknown) => did.from = first.from,
                 // It was not done now, but an attempt may still be on its way.
-                (Some(first), Answered::Missing | Answered::Resolved(_)) => self.did.push(first),
+                (Some(first), Answered::Missing | Answered::Resolved(_) | Answered::OtherRound(_)) => {
+                    self.did.push(first);
+                }
             }
             if asked == Asked::Arrive {
                 self.linger(gate, &did).await;
@@ -168,10 +170,9 @@ impl Caller {
 
     /// A wait goes on until the server learns that nobody reads it, and until then follows the gate into new rounds.
     async fn linger(&mut self, gate: &str, did: &Did) {
-        let is_resolved = |seen: Seen| matches!(seen.phase, Phase::Approved(_) | Phase::Rejected(_));
         let to = match did.answered {
-            Answered::Missing | Answered::Resolved(_) => return,
-            Answered::Gate(seen) if is_resolved(seen) => return,
+            Answered::Missing | Answered::Resolved(_) | Answered::OtherRound(_) => return,
+            Answered::Gate(seen) if seen.phase.is_resolved() => return,
             Answered::Gate(_) => self.until_gone(gate).await,
             Answered::Unknown => NEVER,
         };
@@ -228,21 +229,25 @@ async fn ask(gates: &mut Gates, client: u32, gate: &str, asked: Asked, request_i
             Asked::Create => gates.create_gate(CreateGateRequest { request_id: id(), ..create(gate) }).await,
             Asked::Get => gates.get_gate(get(gate)).await,
             Asked::Reset => gates.reset_gate(ResetGateRequest { request_id: id(), ..reset(gate) }).await,
-            Asked::Approve(number) => {
-                let on_behalf_of = number.to_string();
-                gates.approve(ApproveRequest { on_behalf_of, request_id: id(), ..approve(gate) }).await
-            }
-            Asked::Reject(number) => {
-                let on_behalf_of = number.to_string();
-                gates.reject(RejectRequest { on_behalf_of, request_id: id(), ..reject(gate) }).await
+            Asked::Decide(Decision { number, approves, round }) => {
+                let (on_behalf_of, request_id) = (number.to_string(), id());
+                if approves {
+                    gates.approve(ApproveRequest { on_behalf_of, request_id, round, ..approve(gate) }).await
+                } else {
+                    gates.reject(RejectRequest { on_behalf_of, request_id, round, ..reject(gate) }).await
+                }
             }
             Asked::Arrive => arrive(gates, gate, client).await,
+            Asked::Expire => unreachable!("nobody asks for it"),
         }
     };
     // A reply that is lost does not come: the client gives up, and does not know.
     match tokio::time::timeout(GIVE_UP, answer).await {
         Ok(Ok(gate)) => Answered::Gate(seen(&gate.into_inner())),
-        Ok(Err(status)) => refusal(&status),
+        Ok(Err(status)) => match status.get_details_error_info() {
+            Some(info) => refused(&info.reason, |key| &info.metadata[key]),
+            None => Answered::Unknown,
+        },
         Err(_) => Answered::Unknown,
     }
 }
@@ -254,72 +259,4 @@ async fn arrive(gates: &mut Gates, gate: &str, client: u32) -> Result<Response<G
         Some(wait_response::Message::Gate(gate)) => Ok(Response::new(gate)),
         other => panic!("a wait begins with {other:?}"),
     }
-}
-
-fn refusal(status: &Status) -> Answered {
-    let Some(info) = status.get_details_error_info() else { return Answered::Unknown };
-    match info.reason.as_str() {
-        "GATE_NOT_FOUND" => Answered::Missing,
-        "GATE_ALREADY_RESOLVED" => {
-            let number = |key: &str| info.metadata[key].parse().unwrap();
-            let by = number("on_behalf_of");
-            let phase = match info.metadata["status"].as_str() {
-                "APPROVED" => Phase::Approved(by),
-                "REJECTED" => Phase::Rejected(by),
-                other => panic!("resolved as {other}"),
-            };
-            Answered::Resolved(Seen {
-                round: info.metadata["round"].parse().unwrap(),
-                phase,
-                revision: number("revision"),
-            })
-        }
-        other => panic!("{other}: {status:?}"),
-    }
-}
-
-fn seen(gate: &Gate) -> Seen {
-    let by = || gate.resolution.as_ref().unwrap().on_behalf_of.parse().unwrap();
-    let phase = match gate.status() {
-        GateStatus::Pending => Phase::Pending,
-        GateStatus::Waiting => Phase::Waiting,
-        GateStatus::Approved => Phase::Approved(by()),
-        GateStatus::Rejected => Phase::Rejected(by()),
-        other => panic!("a gate without a timeout is {other:?}"),
-    };
-    Seen { round: gate.round, phase, revision: gate.revision }
-}
-
-/// Says whether the log holds what was acknowledged and nothing that nobody asked for, and resolves each round once.
-fn is_what_the_log_says(history: &[Did], events: &[Event]) -> Result<(), String> {
-    let mut log: BTreeMap<u64, Seen> = BTreeMap::new();
-    let mut resolutions: BTreeMap<(&str, u32), u64> = BTreeMap::new();
-    for event in events {
-        log.insert(event.revision, seen(event.gate.as_ref().unwrap()));
-        if event.r#type() == EventType::Resolved
-            && let Some(first) = resolutions.insert((&event.name, event.round), event.revision)
-        {
-            return Err(format!(
-                "round {} of {} was resolved at {first} and again: {event:?}",
-                event.round, event.name
-            ));
-        }
-    }
-    for did in history {
-        if let Answered::Gate(seen) | Answered::Resolved(seen) = did.answered
-            && log.get(&seen.revision) != Some(&seen)
-        {
-            return Err(format!("the log has {:?} for {did:?}", log.get(&seen.revision)));
-        }
-    }
-    for seen in log.values() {
-        let asked =
-            |number| history.iter().any(|did| matches!(did.asked, Asked::Approve(n) | Asked::Reject(n) if n == number));
-        if let Phase::Approved(number) | Phase::Rejected(number) = seen.phase
-            && !asked(number)
-        {
-            return Err(format!("nobody decided {seen:?}"));
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,5 @@
 //! Requests that no honest client makes: each is refused, changes nothing and hurts nobody.
 
-use gatepost::domain::{GateName, Prefix};
 use gatepost::proto::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -14,6 +13,7 @@ use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
 use crate::chance::times;
+use crate::names::is_name;
 use crate::server::Server;
 use crate::support::{approve, create, list, ok, refused, wait_with, within};
 
@@ -77,18 +77,6 @@ const METHODS: [&str; 11] = [
     "/gatepost.v1.GateService/ListEvents",
 ];
 
-/// The grammar of names, written without a look at the parser.
-fn is_name(text: &str) -> bool {
-    let is_segment = |segment: &str| {
-        let mut bytes = segment.bytes();
-        (1..=63).contains(&segment.len())
-            && bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
-            && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-    };
-    let segments: Vec<_> = text.split('/').collect();
-    text.len() <= 255 && segments.len() <= 8 && segments.into_iter().all(is_segment)
-}
-
 /// Any text, and text that is nearly a name.
 fn texts() -> impl Strategy<Value = String> {
     let near = proptest::collection::vec("[A-Za-z0-9._-]{0,70}", 0..10).prop_map(|segments| segments.join("/"));
@@ -99,23 +87,6 @@ fn texts() -> impl Strategy<Value = String> {
 fn runner(default: usize) -> TestRunner {
     let cases = u32::try_from(times("NAMES", default)).unwrap();
     TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
-}
-
-#[test]
-fn any_text_is_a_name_by_the_grammar_or_refused() {
-    runner(4_000)
-        .run(&texts(), |text| {
-            let parsed = GateName::parse("gate", &text);
-            prop_assert_eq!(parsed.is_ok(), is_name(&text));
-            if let Ok(name) = parsed {
-                prop_assert_eq!(name.as_str(), &text);
-            }
-            let prefix = text.strip_suffix('/').unwrap_or(&text);
-            let is_prefix = text.is_empty() || is_name(prefix);
-            prop_assert_eq!(Prefix::parse("prefix", &text).is_ok(), is_prefix);
-            Ok(())
-        })
-        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

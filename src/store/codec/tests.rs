@@ -158,15 +158,6 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(mut bytes in vec(any::<u8>(), 0..200), formatted: bool) {
-        if formatted && let Some(first) = bytes.first_mut() {
-            *first = FORMAT;
-        }
-        let _: Result<_, _> = decode_event(REVISION, &bytes);
-        let _: Result<_, _> = decode_answer("it", &bytes);
-    }
-
-    #[test]
     fn damaged_events_are_read_or_refused(event in any_event(), place: sample::Index, byte: u8, cut: bool) {
         let mut bytes = encode_event(&event).unwrap();
         let place = place.index(bytes.len());

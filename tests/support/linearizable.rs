@@ -10,16 +10,25 @@ const SEARCH_MAX: Duration = Duration::from_secs(60);
 /// When a call returns of which nobody knows whether it did anything: it may still do it.
 pub const NEVER: i64 = i64::MAX;
 
-/// What somebody asked of a gate. A decision is known by a number of its own.
+/// What somebody asked of a gate, or what became of it by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     Create,
-    Approve(u64),
-    Reject(u64),
+    Decide(Decision),
     Reset,
     /// Begins to wait, and reads the first message.
     Arrive,
     Get,
+    /// Nobody asked: the deadline came.
+    Expire,
+}
+
+/// A decision is known by a number of its own. It is about a round, or with 0 about whichever is current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub number: u64,
+    pub approves: bool,
+    pub round: u32,
 }
 
 /// A gate as somebody saw it.
@@ -37,6 +46,13 @@ pub enum Phase {
     /// By the decision of that number.
     Approved(u64),
     Rejected(u64),
+    TimedOut,
+}
+
+impl Phase {
+    pub fn is_resolved(self) -> bool {
+        matches!(self, Self::Approved(_) | Self::Rejected(_) | Self::TimedOut)
+    }
 }
 
 /// What somebody was answered.
@@ -46,6 +62,8 @@ pub enum Answered {
     Missing,
     /// The decision came too late, and this is the one that was first.
     Resolved(Seen),
+    /// The decision was about another round than this one, which is current.
+    OtherRound(u32),
     /// Nobody knows whether anything was done, or is yet to be.
     Unknown,
 }
@@ -83,6 +101,11 @@ impl Model for OneGate {
     }
 
     fn step(state: &State, (asked, answered): &Self::Op) -> (bool, State) {
+        if let (Some((round, _)), Asked::Decide(decision)) = (state.gate, asked)
+            && decision.is_stale(round)
+        {
+            return (matches!(answered, Answered::Unknown) || *answered == Answered::OtherRound(round), *state);
+        }
         let (after, is_refused) = after(state.gate, *asked);
         let changes = after != state.gate;
         if *answered == Answered::Unknown {
@@ -106,19 +129,26 @@ impl Model for OneGate {
     }
 }
 
+impl Decision {
+    /// Says whether it is about another round than the current one.
+    fn is_stale(self, round: u32) -> bool {
+        self.round != 0 && self.round != round
+    }
+}
+
 /// What the gate is after that, and whether it was refused because somebody was first.
 fn after(gate: Option<(u32, Phase)>, asked: Asked) -> (Option<(u32, Phase)>, bool) {
     let Some((round, phase)) = gate else {
         return ((asked == Asked::Create).then_some((1, Phase::Pending)), false);
     };
-    let is_resolved = matches!(phase, Phase::Approved(_) | Phase::Rejected(_));
-    let phase_after = match (asked, phase) {
-        (Asked::Approve(number), Phase::Pending | Phase::Waiting) => Phase::Approved(number),
-        (Asked::Reject(number), Phase::Pending | Phase::Waiting) => Phase::Rejected(number),
-        (Asked::Approve(_) | Asked::Reject(_), _) => return (gate, is_resolved),
-        (Asked::Arrive, Phase::Pending) => Phase::Waiting,
-        (Asked::Reset, _) => return (Some((round + 1, Phase::Pending)), false),
-        (Asked::Arrive | Asked::Get | Asked::Create, _) => phase,
+    let phase_after = match asked {
+        Asked::Decide(_) if phase.is_resolved() => return (gate, true),
+        Asked::Decide(Decision { number, approves: true, .. }) => Phase::Approved(number),
+        Asked::Decide(Decision { number, approves: false, .. }) => Phase::Rejected(number),
+        Asked::Arrive if phase == Phase::Pending => Phase::Waiting,
+        Asked::Expire if phase == Phase::Waiting => Phase::TimedOut,
+        Asked::Reset => return (Some((round + 1, Phase::Pending)), false),
+        Asked::Arrive | Asked::Get | Asked::Create | Asked::Expire => phase,
     };
     (Some((round, phase_after)), false)
 }
@@ -160,27 +190,21 @@ fn in_time(operations: &[Operation<OneGate>]) -> String {
     lines.into_iter().map(show).collect()
 }
 
-/// Says whether the revisions are in the order of time: what was answered before another call began is before it.
-pub fn is_in_order_of_revisions(history: &[Did]) -> Result<(), String> {
-    let seen = |did: &Did| match did.answered {
-        Answered::Gate(seen) | Answered::Resolved(seen) => Some(seen.revision),
-        Answered::Missing | Answered::Unknown => None,
-    };
-    for before in history {
-        for after in history.iter().filter(|after| after.gate == before.gate && before.to < after.from) {
-            if let (Some(earlier), Some(later)) = (seen(before), seen(after))
-                && later < earlier
-            {
-                return Err(format!("{after:?} goes back behind {before:?}"));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decide(number: u64, approves: bool) -> Asked {
+        Asked::Decide(Decision { number, approves, round: 0 })
+    }
+
+    fn approve(number: u64) -> Asked {
+        decide(number, true)
+    }
+
+    fn reject(number: u64) -> Asked {
+        decide(number, false)
+    }
 
     fn did(asked: Asked, from: i64, to: i64, answered: Answered) -> Did {
         Did { gate: "a".into(), client: 0, asked, answered, from, to }
@@ -203,20 +227,19 @@ mod tests {
     fn a_good_history_passes() {
         let history = then(&[
             did(Asked::Get, 2, 9, gate(1, Phase::Pending, 1)),
-            did(Asked::Approve(7), 3, 6, gate(1, Phase::Approved(7), 2)),
-            did(Asked::Reject(8), 4, 8, resolved(1, Phase::Approved(7), 2)),
+            did(approve(7), 3, 6, gate(1, Phase::Approved(7), 2)),
+            did(reject(8), 4, 8, resolved(1, Phase::Approved(7), 2)),
             did(Asked::Reset, 10, 11, gate(2, Phase::Pending, 4)),
             did(Asked::Arrive, 12, 13, gate(2, Phase::Waiting, 6)),
         ]);
         assert_eq!(is_linearizable(&history), Ok(()));
-        assert_eq!(is_in_order_of_revisions(&history), Ok(()));
     }
 
     #[test]
     fn two_winners_of_a_round_are_found() {
         let history = then(&[
-            did(Asked::Approve(7), 2, 5, gate(1, Phase::Approved(7), 2)),
-            did(Asked::Reject(8), 3, 6, gate(1, Phase::Rejected(8), 3)),
+            did(approve(7), 2, 5, gate(1, Phase::Approved(7), 2)),
+            did(reject(8), 3, 6, gate(1, Phase::Rejected(8), 3)),
         ]);
         assert!(is_linearizable(&history).is_err());
     }
@@ -224,18 +247,17 @@ mod tests {
     #[test]
     fn a_stale_read_is_found() {
         let history = then(&[
-            did(Asked::Approve(7), 2, 3, gate(1, Phase::Approved(7), 2)),
+            did(approve(7), 2, 3, gate(1, Phase::Approved(7), 2)),
             did(Asked::Get, 4, 5, gate(1, Phase::Pending, 1)),
         ]);
         assert!(is_linearizable(&history).is_err());
-        assert!(is_in_order_of_revisions(&history).is_err());
     }
 
     #[test]
     fn a_lost_acknowledged_decision_is_found() {
         let history = then(&[
-            did(Asked::Approve(7), 2, 3, gate(1, Phase::Approved(7), 2)),
-            did(Asked::Reject(8), 4, 5, gate(1, Phase::Rejected(8), 2)),
+            did(approve(7), 2, 3, gate(1, Phase::Approved(7), 2)),
+            did(reject(8), 4, 5, gate(1, Phase::Rejected(8), 2)),
         ]);
         assert!(is_linearizable(&history).is_err());
     }
@@ -252,15 +274,15 @@ mod tests {
     #[test]
     fn a_loser_who_is_told_another_winner_is_found() {
         let history = then(&[
-            did(Asked::Approve(7), 2, 5, gate(1, Phase::Approved(7), 2)),
-            did(Asked::Reject(8), 3, 6, resolved(1, Phase::Approved(9), 2)),
+            did(approve(7), 2, 5, gate(1, Phase::Approved(7), 2)),
+            did(reject(8), 3, 6, resolved(1, Phase::Approved(9), 2)),
         ]);
         assert!(is_linearizable(&history).is_err());
     }
 
     #[test]
     fn a_revision_that_does_not_grow_is_found() {
-        let history = then(&[did(Asked::Approve(7), 2, 3, gate(1, Phase::Approved(7), 1))]);
+        let history = then(&[did(approve(7), 2, 3, gate(1, Phase::Approved(7), 1))]);
         assert!(is_linearizable(&history).is_err());
     }
 
@@ -271,8 +293,27 @@ mod tests {
     }
 
     #[test]
+    fn a_decision_about_another_round_changes_nothing() {
+        let late = Asked::Decide(Decision { number: 7, approves: true, round: 1 });
+        let reset = did(Asked::Reset, 2, 3, gate(2, Phase::Pending, 2));
+        let told = |answered| then(&[reset.clone(), did(late, 4, 5, answered)]);
+        assert_eq!(is_linearizable(&told(Answered::OtherRound(2))), Ok(()));
+        assert!(is_linearizable(&told(Answered::OtherRound(1))).is_err());
+        assert!(is_linearizable(&told(gate(2, Phase::Approved(7), 3))).is_err());
+    }
+
+    #[test]
+    fn a_timeout_after_a_decision_is_found() {
+        let decided = did(approve(7), 2, 3, gate(1, Phase::Approved(7), 3));
+        let waiting = did(Asked::Arrive, 1, 2, gate(1, Phase::Waiting, 2));
+        let timed_out = did(Asked::Expire, 4, 5, gate(1, Phase::TimedOut, 4));
+        assert_eq!(is_linearizable(&then(&[waiting.clone(), timed_out.clone()])), Ok(()));
+        assert!(is_linearizable(&then(&[waiting, decided, timed_out])).is_err());
+    }
+
+    #[test]
     fn what_was_not_answered_may_have_happened_or_not_but_not_twice() {
-        let unknown = || did(Asked::Approve(7), 2, NEVER, Answered::Unknown);
+        let unknown = || did(approve(7), 2, NEVER, Answered::Unknown);
         let approved = |from, revision| did(Asked::Get, from, from + 1, gate(1, Phase::Approved(7), revision));
         let pending = |from| did(Asked::Get, from, from + 1, gate(1, Phase::Pending, 1));
         assert_eq!(is_linearizable(&then(&[unknown(), approved(4, 2)])), Ok(()));

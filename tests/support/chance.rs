@@ -1,5 +1,7 @@
 //! Chance that can be repeated, and how much of it a run takes.
 
+#![allow(dead_code, reason = "no binary needs all of it")]
+
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +17,15 @@ impl Chance {
         });
         println!("{test}: GATEPOST_TEST_SEED={seed}");
         Self(seed)
+    }
+
+    /// Starts from a seed that is printed elsewhere.
+    pub fn of_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.0
     }
 
     /// Makes another source, for a task of its own.
