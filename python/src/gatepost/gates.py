@@ -1,0 +1,17 @@
+"""Approval gates with the API of an in-process library, kept by a coordinator and so shared between hosts.
+
+    controller = GateController({"deploy": ApprovalGate(timeout=300)}, scope="release-42")
+    controller.wait_sync("deploy")  # on one host
+    controller.approve("deploy")    # on another
+
+A gate is made on the coordinator when it is first used, and not before: to construct gates and controllers needs no
+coordinator. Everything else asks it, and raises `UnavailableError` when it cannot be reached for about two seconds;
+only waits go on for as long as it takes. All is safe to use from any number of threads.
+"""
+
+from gatepost.controller import GateController
+from gatepost.errors import GateRejectedError, GateTimeoutError
+from gatepost.gate import ApprovalGate
+from gatepost.model import GateStatus
+
+__all__ = ["ApprovalGate", "GateController", "GateRejectedError", "GateStatus", "GateTimeoutError"]
