@@ -1,30 +1,23 @@
-"""The clients: every call, its retries and errors, what they show, and watches that resume."""
+"""The clients have every call of the coordinator, and its errors have types."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import pickle
-import shutil
 import threading
 from pathlib import Path
 
 import grpc
 import pytest
-import trustme
 
 import gatepost
-from conftest import Coordinator, eventually, until_waiters
-from faults import Cable, Proxy
+from conftest import Coordinator, until_waiters
 from gatepost import (
-    AddressError,
     AlreadyResolvedError,
-    ApprovalGate,
     AsyncClient,
     Client,
     ClosedError,
     GateChangedError,
-    GateController,
     GateNotFoundError,
     GatepostError,
     GateStatus,
@@ -33,16 +26,14 @@ from gatepost import (
     RevisionError,
     RoundResetError,
     SpecConflictError,
-    StoreReplacedError,
     UnavailableError,
     errors,
     spec,
     v1,
 )
+from gatepost.v1 import gate_service_pb2
 
 REPOSITORY = Path(__file__).parents[2]
-from gatepost.v1 import gate_service_pb2  # isort
-WAITING, RESOLVED = v1.EventType.EVENT_TYPE_WAITING, v1.EventType.EVENT_TYPE_RESOLVED
 
 
 class TestCalls:
@@ -208,334 +199,3 @@ class TestErrors:
             gatepost.GateTimeoutError,
         }
         assert all(kind.__name__ in gatepost.__all__ for kind in ours)
-
-
-class TestRetries:
-    def test_a_call_is_tried_for_a_bounded_time(self, monkeypatch):
-        with pytest.raises(UnavailableError, match=r"cannot reach http://127.0.0.1:1 \(connection refused\)"):
-            Client("127.0.0.1:1").approve("a")
-
-    def test_a_call_outlives_a_restart(self, coordinator: Coordinator, client: Client):
-        client.create_gate("a")
-        coordinator.kill()
-        starting = threading.Timer(0.3, coordinator.restart)
-        starting.start()
-        assert GateStatus.of(client.approve("a")) is GateStatus.APPROVED
-        starting.join()
-
-    def test_a_lost_reply_is_never_a_second_decision(self, coordinator: Coordinator, client: Client):
-        with Proxy(coordinator.address) as proxy, Client(proxy.address) as far:
-            proxy.lose = 1
-            far.create_gate("a", spec(required_approvals=1))
-            proxy.lose = 2
-            # Without a request_id, the second attempt would be told that the gate is resolved already.
-            assert GateStatus.of(far.approve("a", comment="once")) is GateStatus.APPROVED
-            proxy.lose = 1
-            assert far.reset_gate("a").round == 2
-            proxy.lose = 1
-            assert far.reject("a", reason="no").round == 2
-            proxy.lose = 1
-            assert [gate.round for gate in far.reset_gates("a")] == [3]
-            assert client.get_gate("a").round == 3
-            assert len(client.list_events()) == 5
-            for method, kind in (("Approve", v1.ApproveRequest), ("CreateGate", v1.CreateGateRequest)):
-                ids = {kind.FromString(request).request_id for request in proxy.requests(method)}
-                assert len(ids) == 1
-                assert ids != {""}
-            assert len(proxy.requests("Approve")) == 3
-
-    def test_a_deletion_is_tried_once(self, coordinator: Coordinator, client: Client):
-        client.create_gate("a")
-        with Proxy(coordinator.address) as proxy, Client(proxy.address) as far:
-            proxy.lose = 1
-            with pytest.raises(UnavailableError, match="the reply is lost"):
-                far.delete_gate("a")
-            assert len(proxy.requests("DeleteGate")) == 1
-
-    def test_a_gate_is_decided_once_though_replies_are_lost(self, coordinator: Coordinator, client: Client):
-        with Proxy(coordinator.address) as proxy:
-            controller = GateController({"qa": ApprovalGate()}, server=proxy.address, scope="s")
-            proxy.lose = 1
-            assert controller.status("qa") is GateStatus.PENDING
-            proxy.lose = 1
-            controller.approve("qa")
-        assert [event.type for event in client.list_events("s/qa")] == [v1.EventType.EVENT_TYPE_CREATED, RESOLVED]
-
-    def test_a_draining_coordinator_is_unavailable(self):
-        assert errors.REASONS["DRAINING"] is UnavailableError
-
-
-class TestConnections:
-    def test_a_token_goes_with_every_call(self, coordinator: Coordinator, monkeypatch):
-        with Proxy(coordinator.address) as proxy:
-            controller = GateController({"qa": ApprovalGate()}, server=proxy.address, token="secret")
-            controller.approve("qa")
-            controller.wait_sync("qa")
-            asyncio.run(controller.wait_async("qa"))
-            monkeypatch.setenv("GATEPOST_TOKEN", "secret")
-            with Client(proxy.address) as client:
-                client.watch(initial_state=True).__next__()
-            assert {method for method, _, _ in proxy.calls} == {"CreateGate", "Approve", "Wait", "Watch"}
-            assert {metadata["authorization"] for _, _, metadata in proxy.calls} == {"Bearer secret"}
-            assert "secret" not in repr(client._endpoint)
-
-    def test_tls(self, coordinator: Coordinator, tmp_path: Path):
-        authority = trustme.CA()
-        certificate = authority.issue_cert("127.0.0.1")
-        key, chain = certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes()
-        roots = tmp_path / "roots.pem"
-        authority.cert_pem.write_to_path(str(roots))
-        credentials = grpc.ssl_channel_credentials(roots.read_bytes())
-        with Proxy(coordinator.address, grpc.ssl_server_credentials([(key, chain)])) as proxy:
-            for tls in (roots, str(roots), credentials):
-                with Client(f"https://{proxy.address}", tls=tls) as client:
-                    assert client.address == f"https://{proxy.address}"
-                    assert client.list_gates().gates == []
-            controller = GateController({"qa": ApprovalGate()}, server=proxy.address, tls=roots)
-            controller.approve("qa")
-            asyncio.run(controller.wait_async("qa"))
-            # One whom it does not know, and none at all.
-            for other in (f"https://{proxy.address}", proxy.address):
-                with pytest.raises(UnavailableError), Client(other) as client:
-                    client.list_gates()
-        with pytest.raises(AddressError, match="asks for TLS"):
-            Client("https://a:1", tls=False)
-
-    @pytest.mark.parametrize(
-        ("given", "address"),
-        [
-            ("a:1", "http://a:1"),
-            ("http://a:1/", "http://a:1"),
-            ("https://a:1", "https://a:1"),
-            ("[::1]:7070", "http://[::1]:7070"),
-            (None, "http://127.0.0.1:7070"),
-        ],
-    )
-    def test_addresses(self, given, address, monkeypatch):
-        monkeypatch.delenv("GATEPOST_SERVER", raising=False)
-        assert Client(given).address == address
-        if given:
-            monkeypatch.setenv("GATEPOST_SERVER", given)
-            assert Client().address == address
-            assert GateController().client.address == address
-
-    def test_calls_do_not_queue_behind_waits(self, coordinator: Coordinator, client: Client):
-        cable = Cable(coordinator.address)
-        with Client(cable.address) as far:
-            thread = threading.Thread(target=lambda: far.wait("a", spec=spec()))
-            thread.start()
-            until_waiters(client, "a", 1)
-            far.approve("a")
-            thread.join()
-            assert cable.connections == 2
-        cable.close()
-
-
-class TestWatch:
-    def test_it_tells_what_happens_in_order(self, client: Client):
-        client.create_gate("r/a")
-        with client.watch("r", initial_state=True) as watch:
-            told = [next(watch)]
-            client.create_gate("other")
-            client.approve("r/a")
-            client.reset_gate("r/a")
-            told += [next(watch) for _ in range(2)]
-        kinds = [v1.EventType.Name(event.type).removeprefix("EVENT_TYPE_") for event in told]
-        assert kinds == ["EXISTING", "RESOLVED", "RESET"]
-        assert watch.revision == client.get_gate("r/a").revision
-        assert list(watch) == []
-
-    @pytest.mark.parametrize("blocking", [True, False])
-    def test_it_resumes_after_crashes_without_gap_or_repetition(
-        self, coordinator: Coordinator, client: Client, blocking
-    ):
-        first = client.create_gate("a").revision
-        total = 60
-        told = []
-
-        def follow():
-            with client.watch(start_revision=first) as watch:
-                for event in watch:
-                    told.append(event.revision)
-                    if len(told) == total:
-                        return
-
-        async def follow_async():
-            async with AsyncClient() as own, own.watch(start_revision=first) as watch:
-                async for event in watch:
-                    told.append(event.revision)
-                    if len(told) == total:
-                        return
-
-        thread = threading.Thread(target=follow if blocking else lambda: asyncio.run(follow_async()))
-        thread.start()
-        for number in range(total - 1):
-            if number % 20 == 10:
-                eventually(lambda number=number: len(told) >= number // 2, "some is told")
-                coordinator.kill()
-                coordinator.restart()
-            client.reset_gate("a")
-        thread.join(30)
-        assert told == [event.revision for event in client.list_events()]
-        assert len(told) == total
-
-    def test_another_thread_can_end_it(self, client: Client):
-        watch = client.watch()
-        thread = threading.Thread(target=lambda: list(watch))
-        thread.start()
-        eventually(
-            lambda: watch.revision or client.reset_gate(client.create_gate("a").name).round == 0, "it is in place"
-        )
-        watch.close()
-        thread.join(30)
-        assert not thread.is_alive()
-        assert list(watch) == []
-
-    async def test_a_step_that_is_given_up_loses_nothing(self, coordinator: Coordinator):
-        async with AsyncClient() as client, client.watch(initial_state=True) as watch:
-            for number in range(5):
-                with pytest.raises(asyncio.TimeoutError):
-                    await asyncio.wait_for(anext(watch), 0.05)
-                await client.create_gate(f"g{number}")
-                assert (await anext(watch)).name == f"g{number}"
-
-    def test_another_store_is_told(self, coordinator: Coordinator, client: Client, tmp_path: Path):
-        client.create_gate("a")
-        with client.watch(initial_state=True) as watch:
-            next(watch)
-            client.approve("a")
-            next(watch)
-            coordinator.kill()
-            coordinator.restart(tmp_path / "other")
-            for number in range(3):
-                client.create_gate(f"b{number}")
-            with pytest.raises(StoreReplacedError, match="has another store than before"):
-                next(watch)
-
-    def test_a_store_that_is_behind_is_told(self, coordinator: Coordinator, client: Client, tmp_path: Path):
-        client.create_gate("a")
-        coordinator.kill()
-        shutil.copytree(coordinator.data, tmp_path / "backup")
-        coordinator.restart()
-        with client.watch(initial_state=True) as watch:
-            next(watch)
-            for _ in range(5):
-                client.reset_gate("a")
-                next(watch)
-            coordinator.kill()
-            coordinator.restart(tmp_path / "backup")
-            with pytest.raises(RevisionError):
-                next(watch)
-
-
-class TestFollowers:
-    def test_waiting_gates_are_approved_by_their_rules(self, client: Client, caplog):
-        names = ("yes", "no", "fails", "none")
-        controller = GateController({name: ApprovalGate(timeout=60) for name in names}, scope="s")
-        asked = []
-
-        def no():
-            asked.append("no")
-            return False
-
-        def fails():
-            asked.append("fails")
-            raise ValueError("the tests are gone")
-
-        # One waits before the approver is there.
-        waits = {}
-
-        def begin(name):
-            waits[name] = threading.Thread(target=lambda: controller.wait_sync(name), daemon=True)
-            waits[name].start()
-            until_waiters(client, f"s/{name}", 1)
-
-        begin("no")
-        with controller.auto_approver({"yes": lambda: True, "no": no, "fails": fails, "nowhere": lambda: True}):
-            begin("fails")
-            begin("none")
-            waits["yes"] = threading.Thread(target=lambda: controller.wait_sync("yes"))
-            waits["yes"].start()
-            waits["yes"].join(30)
-            assert controller.status("yes") is GateStatus.APPROVED
-        assert asked == ["no", "fails"]
-        assert client.get_gate("s/yes").resolution.reason == "approved by a rule"
-        assert controller.waiting_gates() == ["no", "fails", "none"]
-        assert "the callback for gate s/fails failed" in caplog.text
-        for name in names:
-            controller.approve(name)
-            waits[name].join()
-
-    def test_only_the_round_that_was_looked_at_is_approved(self, client: Client, caplog):
-        caplog.set_level(logging.INFO, "gatepost")
-        controller = GateController({"qa": ApprovalGate()}, scope="s")
-        looked, go_on = threading.Event(), threading.Event()
-
-        def rule():
-            looked.set()
-            go_on.wait(30)
-            return True
-
-        thread = threading.Thread(target=lambda: controller.wait_sync("qa"))
-        thread.start()
-        with controller.auto_approver({"qa": rule}):
-            looked.wait(30)
-            client.reset_gate("s/qa")
-            go_on.set()
-            eventually(lambda: "came too late" in caplog.text, "it is refused")
-        assert client.get_gate("s/qa").round == 2
-        controller.approve("qa")
-        thread.join()
-
-    def test_a_bot_is_told_once_in_each_round_through_crashes(self, coordinator: Coordinator, client: Client):
-        controller = GateController({"a": ApprovalGate(), "b": ApprovalGate()}, scope="s")
-        told: list[str] = []
-        workers = []
-
-        def work(name):
-            workers.append(threading.Thread(target=lambda: controller.wait_sync(name)))
-            workers[-1].start()
-
-        with controller.notify(told.append) as bot:
-            for name in ("a", "b"):
-                work(name)
-                eventually(lambda name=name: name in told, f"{name} is told")
-                coordinator.kill()
-                coordinator.restart()
-                controller.approve(name)
-            client.reset_gate("s/a")
-            work("a")
-            eventually(lambda: told == ["a", "b", "a"], "it is told again")
-            controller.approve("a")
-            for worker in workers:
-                worker.join(30)
-            with pytest.raises(TimeoutError):
-                bot.join(timeout=0.01)
-        bot.join()
-
-    async def test_on_an_event_loop(self, coordinator: Coordinator):
-        told = []
-        async with AsyncClient() as client:
-            other = [
-                asyncio.create_task(client.notify(lambda gate: told.append(gate.name))),
-                asyncio.create_task(client.auto_approver({"a": lambda: True, "b": _yes})),
-            ]
-            for name in ("a", "b"):
-                assert (await client.wait(name, spec=spec())).approved
-            while told != ["a", "b"]:
-                await asyncio.sleep(0.01)
-            for task in other:
-                task.cancel()
-            await asyncio.gather(*other, return_exceptions=True)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    def test_one_that_is_refused_says_so(self, client: Client, caplog):
-        bot = client.notify(print, prefix="no prefix")
-        with pytest.raises(InvalidRequestError):
-            bot.join(timeout=30)
-        eventually(lambda: "following gates ended" in caplog.text, "it is logged")
-
-
-async def _yes():
-    await asyncio.sleep(0)
-    return True
