@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -69,7 +70,7 @@ class Coordinator:
     def python(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
         """Starts a Python program that finds it."""
         variables = clean_environment(GATEPOST_SERVER=self.address, PYTHONUNBUFFERED="1", **environment)
-        command = [sys.executable, "-X", "dev", *arguments]
+        command = [sys.executable, "-W", "default", *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=variables, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
@@ -107,6 +108,14 @@ def eventually(holds: Callable[[], object], what: str) -> None:
     while not holds():
         assert time.monotonic() < end, f"it never holds that {what}"
         time.sleep(0.01)
+
+
+async def until_alone() -> None:
+    """Returns once the event loop has no other task. gRPC's own for a call that was cancelled end a moment later."""
+    end = time.monotonic() + PATIENCE
+    while len(asyncio.all_tasks()) > 1:
+        assert time.monotonic() < end, f"these are left: {asyncio.all_tasks()}"
+        await asyncio.sleep(0.01)
 
 
 def until_waiters(client: Client, gate: str, count: int) -> None:

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 import gatepost
-from conftest import Coordinator, until_waiters
+from conftest import Coordinator, until_alone, until_waiters
 from gatepost import (
     AlreadyResolvedError,
     AsyncClient,
@@ -96,7 +96,7 @@ class TestCalls:
             await client.delete_gate("r/a")
             assert (await client.list_gates()).gates == []
             assert len(await client.list_events(prefix="r")) == 7
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await until_alone()
 
     def test_lists_follow_their_pages(self, client: Client):
         names = [f"r/{number:03}" for number in range(150)]

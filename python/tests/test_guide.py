@@ -10,16 +10,16 @@ import asyncio
 import importlib.util
 import inspect
 import json
-import sys
+import os
+import re
 import threading
 import urllib.request
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import uvicorn
 
-from conftest import Coordinator, eventually, until_waiters, until_waiting
+from conftest import Coordinator, eventually, output, until_waiters, until_waiting
 from gatepost import ApprovalGate, Client, GateController, GateStatus
 
 HERE = Path(__file__).parent
@@ -51,7 +51,7 @@ def deploy(coordinator):
 def test_every_example_has_a_test():
     tests = Path(__file__).read_text()
     assert GUIDE
-    assert [name for name in GUIDE if f'run("{name}"' not in tests] == []
+    assert [name for name in GUIDE if not re.search(rf'(run\(|GUIDE\[)"{name}"', tests)] == []
 
 
 def test_a_single_gate(coordinator, capsys):
@@ -82,22 +82,17 @@ def test_querying_status(deploy, client, capsys):
 
 
 @pytest.mark.parametrize("executor", ["dagron", "dag"])
-def test_with_execution(coordinator, capsys, monkeypatch, executor):
+def test_with_execution(coordinator: Coordinator, tmp_path: Path, executor):
     if executor == "dag":
         # The examples' own executor, under the name of the guide's.
-        monkeypatch.syspath_prepend(HERE.parent / "examples")
-        types = ModuleType("dagron.execution._types")
-        types.ExecutionCallbacks = object
-        monkeypatch.setitem(sys.modules, "dagron", importlib.import_module("dag"))
-        monkeypatch.setitem(sys.modules, "dagron.execution", ModuleType("dagron.execution"))
-        monkeypatch.setitem(sys.modules, "dagron.execution._types", types)
+        (tmp_path / "dagron/execution").mkdir(parents=True)
+        (tmp_path / "dagron/__init__.py").write_text("from dag import DAG, DAGExecutor")
+        (tmp_path / "dagron/execution/_types.py").write_text("ExecutionCallbacks = object")
     elif importlib.util.find_spec("dagron") is None:
         pytest.skip("SKIPPED: the guide's library, dagron, is not installed; it needs Python 3.12")
-    names = run("with_execution")
-    assert names["result"].succeeded == 6
-    # The example's approver never ends: it sleeps from now on.
-    names["controller"].waiting_gates = threading.Event().wait
-    said = capsys.readouterr().out
+    path = os.pathsep.join([str(tmp_path), str(HERE.parent / "examples"), os.environ.get("PYTHONPATH", "")])
+    # A process of its own, because the example's approver never ends.
+    said = output(coordinator.python(GUIDE["with_execution"], PYTHONPATH=path))
     assert said.index("Approving 'review_gate'") < said.index("Deploying to staging...")
     assert said.index("Gate 'deploy_gate' approved!") < said.index("Deploying to production!")
     assert said.endswith("Completed: 6 nodes\n")
@@ -133,7 +128,7 @@ def test_auto_approve(coordinator, capsys):
 
 
 def test_a_test_mode_controller(coordinator):
-    names = run("test_mode_controller")
+    names = run("make_controller")
     tested = names["make_controller"](test_mode=True)
     for name in ("qa_review", "prod_deploy"):
         tested.wait_sync(name)

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import gatepost._stream
-from conftest import Coordinator, eventually, output, until_waiters
+from conftest import Coordinator, eventually, output, until_alone, until_waiters
 from faults import Cable, Proxy
 from gatepost import (
     ApprovalGate,
@@ -240,7 +240,7 @@ class TestNothingIsLeft:
             client.approve(gate)
             assert await asyncio.gather(*waits[100:]) == [None] * 100
             await until(0)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
+            await until_alone()
             assert threads() <= before
 
         asyncio.run(crowd())
@@ -257,7 +257,7 @@ class TestNothingIsLeft:
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
+            await until_alone()
 
         asyncio.run(crowd())
         until_waiters(client, f"{controller.scope}/qa", 0)
