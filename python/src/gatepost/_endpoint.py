@@ -30,8 +30,8 @@ ANSWER_BYTES_MAX = 16 * 1024 * 1024
 """The largest answer to read: a page of 100 gates or events, each below 100 KiB, with room to spare."""
 RECONNECT_SECONDS_MIN = 0.1
 """The first pause before gRPC connects again."""
-RECONNECT_SECONDS_MAX = 5
-"""The longest, so that a coordinator that is back is soon found."""
+RECONNECT_SECONDS_MAX = 1
+"""The longest, well below the time for which a call is tried: a call finds a coordinator that is back."""
 
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", ANSWER_BYTES_MAX),
