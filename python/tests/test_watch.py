@@ -164,11 +164,13 @@ class TestFollowers:
         caplog.set_level(logging.INFO, "gatepost")
         controller = GateController({"qa": ApprovalGate()}, scope="s")
         looked, go_on = threading.Event(), threading.Event()
+        rounds = []
 
         def rule():
+            rounds.append(len(rounds) + 1)
             looked.set()
             go_on.wait(30)
-            return True
+            return rounds == [1]
 
         thread = threading.Thread(target=lambda: controller.wait_sync("qa"))
         thread.start()
@@ -176,8 +178,10 @@ class TestFollowers:
             looked.wait(30)
             client.reset_gate("s/qa")
             go_on.set()
-            eventually(lambda: "came too late" in caplog.text, "it is refused")
-        assert client.get_gate("s/qa").round == 2
+            eventually(lambda: rounds == [1, 2], "it looks at the next round too")
+        assert "came too late" in caplog.text
+        gate = client.get_gate("s/qa")
+        assert (gate.round, GateStatus.of(gate)) == (2, GateStatus.WAITING)
         controller.approve("qa")
         thread.join()
 
