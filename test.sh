@@ -26,7 +26,7 @@ fi
 for component in rustfmt clippy; do
   cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component"
 done
-# The newest Python that is there: the guide's library, whose executor runs our gates in a test, needs 3.12.
+# The guide's library, whose executor runs our gates in a test, needs Python 3.12; without it that test is skipped.
 for python in python3.{13,12} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[23].*/bin/python python3; do
   "$python" -c 'import ensurepip, venv' 2>/dev/null && break
 done

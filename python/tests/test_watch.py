@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gatepost import (
     InvalidRequestError,
     RevisionError,
     StoreReplacedError,
+    _backoff,
     spec,
     v1,
 )
@@ -159,6 +161,27 @@ class TestFollowers:
         for name in names:
             controller.approve(name)
             waits[name].join()
+
+    def test_a_rule_that_could_not_approve_tries_on(self, coordinator: Coordinator, client: Client, monkeypatch):
+        monkeypatch.setattr(_backoff, "CALL_SECONDS_MAX", 0.2)
+        controller = GateController({"qa": ApprovalGate()}, scope="s")
+
+        def rule():
+            coordinator.kill()
+            threading.Timer(0.5, coordinator.restart).start()
+            return True
+
+        with controller.auto_approver({"qa": rule}):
+            controller.wait_sync("qa")
+
+    def test_a_callback_that_exits_ends_nothing(self, client: Client, caplog):
+        controller = GateController({"qa": ApprovalGate(), "prod": ApprovalGate()}, scope="s")
+        with controller.notify(lambda _: sys.exit(3)):
+            worker = threading.Thread(target=lambda: controller.wait_sync("qa"))
+            worker.start()
+            eventually(lambda: "ended with SystemExit(3)" in caplog.text, "it is logged")
+            controller.approve("qa")
+            worker.join(30)
 
     def test_only_the_round_that_was_looked_at_is_approved(self, client: Client, caplog):
         caplog.set_level(logging.INFO, "gatepost")

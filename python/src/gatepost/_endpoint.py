@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 from urllib.parse import urlsplit
@@ -125,14 +126,17 @@ def _parse(server: str) -> tuple[str, str]:
 
 def _credentials(tls: bool | str | os.PathLike[str] | grpc.ChannelCredentials) -> grpc.ChannelCredentials | None:
     if isinstance(tls, bool):
-        return _TRUSTED if tls else None
+        return _trusting(None) if tls else None
     if isinstance(tls, grpc.ChannelCredentials):
         return tls
-    return grpc.ssl_channel_credentials(root_certificates=Path(tls).read_bytes())
+    return _trusting(Path(tls).read_bytes())
+
+
+@lru_cache
+def _trusting(roots: bytes | None) -> grpc.ChannelCredentials:
+    """Makes credentials, the same for the same roots, so that endpoints with them are equal."""
+    return grpc.ssl_channel_credentials(root_certificates=roots)
 
 
 _process: int | None = None
 """The process that has made channels."""
-
-# One object, so that endpoints with it are equal.
-_TRUSTED = grpc.ssl_channel_credentials()

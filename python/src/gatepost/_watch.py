@@ -21,9 +21,9 @@ class AsyncWatch:
     """A watch that outlives its connections: see `AsyncClient.watch`.
 
     `async for event in watch` tells events in the order of their revisions, each once and none left out, and never ends
-    by itself. Only an initial state may be repeated, when the connection breaks before all of it was read. Nothing is
-    lost when a step is cancelled, as by `asyncio.wait_for`. Leaving it as a context, or `close`, ends it on the
-    coordinator.
+    by itself; one task at a time takes steps. Only an initial state may be repeated, when the connection breaks before
+    all of it was read. Nothing is lost when a step is cancelled, as by `asyncio.wait_for`. Leaving it as a context, or
+    `close`, ends it on the coordinator.
 
     Raises:
         RevisionError: The events asked for are forgotten, or the store was restored from a backup.

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import uuid
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import empty_pb2, struct_pb2
@@ -24,11 +25,12 @@ from gatepost.errors import (
     GatepostError,
     RevisionError,
     StoreReplacedError,
+    UnavailableError,
 )
 from gatepost.model import Decision, GateStatus, Listing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
 
@@ -302,13 +304,14 @@ class AsyncClient:
         An exception of the callback is logged, and the gate is not told again. What still waits is told again when a
         watch has to start over: after its connection broke at the start, or when the coordinator's store was replaced.
         """
-        async for gate in self._waiting(prefix):
-            try:
-                answer = callback(gate)
-                if inspect.isawaitable(answer):
-                    await answer
-            except Exception:
-                log.exception("the callback for gate %s failed", gate.name)
+        async with aclosing(self._waiting(prefix)) as gates:
+            async for gate in gates:
+                try:
+                    answer = callback(gate)
+                    if inspect.isawaitable(answer):
+                        await answer
+                except Exception:
+                    log.exception("the callback for gate %s failed", gate.name)
 
     async def auto_approver(
         self, rules: Mapping[str, Callable[[], Awaitable[object] | object]], prefix: str = ""
@@ -326,12 +329,17 @@ class AsyncClient:
             answer = rule()
             if inspect.isawaitable(answer):
                 answer = await answer
-            if not answer:
-                return
-            try:
-                await self.approve(gate.name, round=gate.round, comment="approved by a rule")
-            except (AlreadyResolvedError, GateChangedError, GateNotFoundError) as error:
-                log.info("the rule of gate %s came too late: %s", gate.name, error)
+            pauses, request_id = Pauses(), _new_id()
+            while answer:
+                try:
+                    await self.approve(gate.name, round=gate.round, comment="approved by a rule", request_id=request_id)
+                except UnavailableError as error:
+                    await pauses.sleep(f"the rule of gate {gate.name}", error)
+                except (AlreadyResolvedError, GateChangedError, GateNotFoundError) as error:
+                    log.info("the rule of gate %s came too late: %s", gate.name, error)
+                    return
+                else:
+                    return
 
         await self.notify(decide, prefix)
 
@@ -347,7 +355,7 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _waiting(self, prefix: str) -> AsyncIterator[v1.Gate]:
+    async def _waiting(self, prefix: str) -> AsyncGenerator[v1.Gate, None]:
         """Tells each gate that waits, and each that begins to."""
         begins = (v1.EventType.EVENT_TYPE_EXISTING, v1.EventType.EVENT_TYPE_WAITING)
         while True:

@@ -126,7 +126,10 @@ class Client:
 
 
 class Watch:
-    """A watch that blocks for each event: see `AsyncWatch`. Closing it, from any thread, ends the iteration."""
+    """A watch that blocks for each event: see `AsyncWatch`.
+
+    One thread at a time takes steps; any thread may close it, which ends the iteration.
+    """
 
     def __init__(self, watch: AsyncWatch) -> None:
         self._watch = watch
@@ -222,8 +225,11 @@ def _in_thread(function: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, 
         def work() -> None:
             try:
                 done.set_result(function(*args))
-            except BaseException as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001
                 done.set_exception(error)
+            except BaseException as error:  # noqa: BLE001
+                # As it is, it would end the loop of everybody.
+                done.set_exception(RuntimeError(f"{function} ended with {error!r}"))
 
         # A daemon, so that the process can end.
         threading.Thread(target=work, name="gatepost callback", daemon=True).start()

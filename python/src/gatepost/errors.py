@@ -71,8 +71,12 @@ class UnavailableError(GatepostError):
     """
 
     def __init__(self, message: str, reason: str = "") -> None:
+        self.message = message
         self.reason = reason
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[UnavailableError], tuple[str, str]]:
+        return type(self), (self.message, self.reason)
 
 
 class RefusedError(GatepostError):

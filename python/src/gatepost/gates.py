@@ -6,7 +6,10 @@
 
 A gate is made on the coordinator when it is first used, and not before: to construct gates and controllers needs no
 coordinator. Everything else asks it, and raises `UnavailableError` when it cannot be reached for about two seconds;
-only waits go on for as long as it takes. All is safe to use from any number of threads.
+only waits go on for as long as it takes. A gate that somebody deletes is not made again: `GateNotFoundError`.
+
+All is safe to use from any number of threads. On an event loop `wait_async` is the one that does not block it; the
+others do for a round trip, and `AsyncClient` has the same calls without.
 """
 
 from gatepost.controller import GateController
