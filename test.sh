@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what the tests need and runs them all: formatting, lints, the Rust tests, and the tests against real clients.
+# Sets up what the tests need and runs them all: formatting, lints, the Rust tests, the tests against real clients, and
+# the Python SDK.
 # Needs Rust, and root or sudo on Debian for the packages that are missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -25,9 +26,15 @@ fi
 for component in rustfmt clippy; do
   cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component"
 done
+# The guide's library, whose executor runs our gates in a test, needs Python 3.12; without it that test is skipped.
+for python in python3.{13,12} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[23].*/bin/python python3; do
+  "$python" -c 'import ensurepip, venv' 2>/dev/null && break
+done
 venv=target/venv
-[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/real/requirements.txt
+version() { "$1" -c 'import sys; print(sys.version_info[:2])' 2>/dev/null; }
+[ "$(version "$venv/bin/python")" = "$(version "$python")" ] || "$python" -m venv --clear "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check \
+  --requirement tests/real/requirements.txt --requirement python/requirements-dev.txt ./python
 
 step "formatting"
 cargo fmt --check
@@ -76,5 +83,15 @@ as_root env PATH="/usr/sbin:/sbin:$PATH" GATEPOST_TEST_KILLS=200 "$durability" -
 
 step "real grpcurl"
 PATH="$PWD/$venv/bin:$PATH" tests/real/grpcurl.sh
+
+step "Python SDK"
+(
+  cd python
+  PATH="$PWD/../$venv/bin:$PATH"
+  ruff check --quiet
+  ruff format --check --quiet
+  mypy
+  GATEPOST_PROGRAM=../target/debug/gatepost python -m pytest --quiet --numprocesses auto
+)
 
 step "all passed"

@@ -1,0 +1,162 @@
+"""The words of the API: a gate's status, what it asks for, and how a wait ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
+
+from google.protobuf import duration_pb2, struct_pb2
+
+from gatepost import v1
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class GateStatus(Enum):
+    """Where a gate's current round stands. The last three are terminal: a round never leaves them."""
+
+    PENDING = "pending"
+    """The gate exists and nobody has waited on this round yet."""
+    WAITING = "waiting"
+    """A worker has reached the gate."""
+    APPROVED = "approved"
+    """Enough people approved, or the gate was made with `auto_approve`."""
+    REJECTED = "rejected"
+    """Somebody rejected the gate, or it was deleted before it was decided."""
+    TIMED_OUT = "timed_out"
+    """The deadline passed before a decision was made."""
+
+    @classmethod
+    def of(cls, gate: v1.Gate) -> GateStatus:
+        """Reads the status of a message."""
+        return cls[v1.GateStatus.Name(gate.status).removeprefix("GATE_STATUS_")]
+
+    def to_proto(self) -> v1.GateStatus:
+        """Returns the status as messages have it."""
+        return cast("v1.GateStatus", v1.GateStatus.Value(f"GATE_STATUS_{self.name}"))
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the round is decided."""
+        return self not in (GateStatus.PENDING, GateStatus.WAITING)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a round ended."""
+
+    status: GateStatus
+    """`APPROVED`, `REJECTED` or `TIMED_OUT`."""
+    by: str
+    """Who decided, as verified by the coordinator; empty where nobody did."""
+    reason: str
+    """The comment of the approval or the reason of the rejection."""
+    inputs: dict[str, Any]
+    """What the approver hands to the workers."""
+    gate: v1.Gate
+    """The gate as its round ended. Its `round` and `revision` are a fencing token for what follows."""
+
+    @property
+    def approved(self) -> bool:
+        """Whether to go on."""
+        return self.status is GateStatus.APPROVED
+
+    @classmethod
+    def of(cls, gate: v1.Gate) -> Decision | None:
+        """Reads how a gate's round ended, if it has."""
+        status = GateStatus.of(gate)
+        if not status.is_terminal:
+            return None
+        resolution = gate.resolution
+        return cls(status, resolution.by, resolution.reason, _plain(resolution.inputs), gate)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a list found."""
+
+    gates: list[v1.Gate]
+    """In the order of their names."""
+    revision: int
+    """Every change up to and including it is in the list: a watch that starts with the next revision misses none."""
+
+
+def spec(
+    timeout: float | None = None,
+    auto_approve: bool = False,
+    *,
+    title: str = "",
+    description: str = "",
+    labels: Mapping[str, str] | None = None,
+    links: Iterable[v1.Link] = (),
+    required_approvals: int = 0,
+    subject: v1.Subject | None = None,
+) -> v1.Spec:
+    """Says what a gate asks for.
+
+    Args:
+        timeout: Seconds from the first wait of a round until it times out; from 0.001 to 366 days. None: for ever.
+        auto_approve: Makes the gate approved, for test runs. A reset makes it ask as any other.
+        title: One line for the people who decide.
+        description: What is being asked, at length.
+        labels: For programs to find and group gates.
+        links: Where to look before deciding.
+        required_approvals: How many people have to approve; 0 means 1.
+        subject: The thing that is approved.
+
+    Raises:
+        ValueError: The timeout is no finite number. All other bounds are the coordinator's, which refuses with
+            `InvalidRequestError`.
+
+    """
+    return v1.Spec(
+        timeout=None if timeout is None else _duration(timeout),
+        auto_approve=auto_approve,
+        title=title,
+        description=description,
+        labels=labels,
+        links=links,
+        required_approvals=required_approvals,
+        subject=subject,
+    )
+
+
+def timeout_of(spec: v1.Spec) -> float | None:
+    """Returns the timeout of a spec in seconds."""
+    if not spec.HasField("timeout"):
+        return None
+    seconds: float = spec.timeout.seconds + spec.timeout.nanos / 1e9
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def _duration(seconds: float) -> duration_pb2.Duration:
+    duration = duration_pb2.Duration()
+    try:
+        duration.FromNanoseconds(round(seconds * 1e9))
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"a timeout of {seconds} seconds: give a finite number, or None to wait for ever") from error
+    return duration
+
+
+def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
+    """Returns the values of a struct as a JSON parser would, whole numbers as ints."""
+
+    def plain(value: struct_pb2.Value) -> Any:
+        match value.WhichOneof("kind"):
+            case "struct_value":
+                return _plain(value.struct_value)
+            case "list_value":
+                return [plain(item) for item in value.list_value.values]
+            case "number_value":
+                number = value.number_value
+                return int(number) if number.is_integer() else number
+            case "string_value":
+                return value.string_value
+            case "bool_value":
+                return value.bool_value
+            case _:
+                return None
+
+    return {key: plain(value) for key, value in struct.fields.items()}

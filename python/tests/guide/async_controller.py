@@ -1,0 +1,1 @@
+await controller.wait_async("deploy_gate")
