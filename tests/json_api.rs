@@ -229,7 +229,8 @@ async fn read_until(
         while let Some((event, rest)) = text.split_once("\n\n") {
             let fields = event.lines().filter_map(|line| line.split_once(": "));
             let fields: BTreeMap<_, _> = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            *text = rest.to_owned();
+            let rest = rest.to_owned();
+            *text = rest;
             let is_last = fields.get("event").is_some_and(|event| event == kind);
             events.push(fields);
             if is_last {

@@ -14,8 +14,9 @@ pub fn response(status: &Status) -> Response {
     response
 }
 
-/// Answers with JSON.
-pub fn json_response(json: String) -> Response {
+/// Answers with JSON, on a line of its own in a terminal.
+pub fn json_response(mut json: String) -> Response {
+    json.push('\n');
     let mut response = Response::new(Body::from(json));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
