@@ -18,6 +18,7 @@ command -v strace >/dev/null || missing+=(strace)
 # A clock that is set while the coordinator runs.
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
 command -v mkfs.ext4 >/dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing+=(e2fsprogs)
+command -v curl >/dev/null || missing+=(curl)
 command -v losetup >/dev/null || [ -x /usr/sbin/losetup ] || missing+=(mount)
 if [ "${#missing[@]}" -gt 0 ]; then
   as_root apt-get update -q
@@ -81,8 +82,8 @@ for line in sys.stdin:
 as_root env PATH="/usr/sbin:/sbin:$PATH" GATEPOST_TEST_KILLS=200 "$durability" --nocapture kills:: power_cuts:: full_disk:: |
   grep -v '^$'
 
-step "real grpcurl"
-PATH="$PWD/$venv/bin:$PATH" tests/real/grpcurl.sh
+step "real grpcurl and curl"
+PATH="$PWD/$venv/bin:$PATH" tests/real/readme.sh
 
 step "Python SDK"
 (

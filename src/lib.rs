@@ -6,6 +6,7 @@ pub mod config;
 pub mod coordinator;
 pub mod domain;
 pub mod grpc;
+pub mod http;
 pub mod proto;
 pub mod server;
 pub mod store;

@@ -11,6 +11,9 @@ pub use prost_types::{Duration, Struct, Timestamp};
 
 mod codec;
 
+/// Largest request: twice the largest spec and inputs together. A larger one is refused before it is read.
+pub const REQUEST_BYTES_MAX: usize = 128 * 1024;
+
 /// The encoded `FileDescriptorSet` of the API, for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));
 
@@ -54,7 +57,12 @@ pub enum JsonError {
     Decode(#[from] prost::DecodeError),
 }
 
-fn descriptor<M: Name>() -> Result<prost_reflect::MessageDescriptor, JsonError> {
+/// Finds the descriptor of a message of the API.
+///
+/// # Errors
+///
+/// [`JsonError`] if it is not one.
+pub fn descriptor<M: Name>() -> Result<prost_reflect::MessageDescriptor, JsonError> {
     static POOL: LazyLock<Result<DescriptorPool, prost_reflect::DescriptorError>> =
         LazyLock::new(|| DescriptorPool::decode(DESCRIPTOR_SET));
     let pool = POOL.as_ref().map_err(JsonError::Descriptors)?;

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
+use tonic::service::{LayerExt, Routes};
 use tonic::transport;
 use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
@@ -22,8 +23,9 @@ use crate::config::Config;
 use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::domain::Revision;
 use crate::grpc::{self, Service};
-use crate::proto::DESCRIPTOR_SET;
+use crate::http;
 use crate::proto::gate_service_server::GateServiceServer;
+use crate::proto::{DESCRIPTOR_SET, REQUEST_BYTES_MAX};
 use crate::store::{self, Store, sled::Sled};
 
 mod connections;
@@ -98,7 +100,7 @@ impl Server {
         self.serve_on(incoming, shutdown).await
     }
 
-    /// Does the same on connections of any kind.
+    /// Does the same on connections of any kind, as many as `incoming` gives.
     ///
     /// # Errors
     ///
@@ -114,8 +116,9 @@ impl Server {
         let Self { coordinator, drain, .. } = self;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
-        let gates = GateServiceServer::new(Service::new(coordinator.clone()))
-            .max_decoding_message_size(grpc::REQUEST_BYTES_MAX);
+        let service = Arc::new(Service::new(coordinator.clone()));
+        let gates = GateServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let gates = MapResponseLayer::new(grpc::with_reason).named_layer(gates);
         let reflection = || {
             Reflection::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -125,19 +128,22 @@ impl Server {
                 // So that generic clients can show the details of errors.
                 .register_encoded_file_descriptor_set(ERROR_DESCRIPTOR_SET)
         };
-        let router = transport::Server::builder()
+        let routes = Routes::new(gates)
+            .add_service(health_service)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
+        // Its fallback makes way for the JSON API's, which answers gRPC clients as it does.
+        let routes = Routes::from(routes.into_axum_router().reset_fallback().merge(http::router(service)));
+        let transport = transport::Server::builder()
+            .accept_http1(true)
             .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .max_concurrent_streams(STREAMS_MAX)
-            .layer(MapResponseLayer::new(grpc::with_reason))
-            .add_service(gates)
-            .add_service(health_service)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?);
+            .add_routes(routes);
 
         let stop = CancellationToken::new();
-        let mut serving = pin!(router.serve_with_incoming_shutdown(incoming, stop.cancelled()));
+        let mut serving = pin!(transport.serve_with_incoming_shutdown(incoming, stop.cancelled()));
         let mut running = pin!(coordinator.run());
         tokio::select! {
             served = &mut serving => return Ok(served?),

@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("client", &["domain", "proto"]),
     ("server", &["config", "coordinator", "domain", "grpc", "http", "proto", "store"]),
     ("grpc", &["coordinator", "domain", "proto"]),
-    ("http", &["coordinator", "domain", "proto"]),
+    ("http", &["proto"]),
     ("coordinator", &["domain", "store::*"]),
     ("store", &["domain"]),
     ("domain", &[]),

@@ -5,4 +5,4 @@ mod service;
 mod status;
 
 pub use service::Service;
-pub use status::{REQUEST_BYTES_MAX, with_reason};
+pub use status::with_reason;

@@ -13,9 +13,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::coordinator::{Error, StoreError};
 use crate::domain::{Gate, Invalid, InvalidKind, Refusal};
-
-/// Largest request: twice the largest spec and inputs together. A larger one is refused before it is read.
-pub const REQUEST_BYTES_MAX: usize = 128 * 1024;
+use crate::proto::REQUEST_BYTES_MAX;
 
 /// The domain of every reason, as `google.rpc.ErrorInfo` asks for.
 const DOMAIN: &str = "gatepost";

@@ -59,6 +59,10 @@ impl Coordinator {
         Self { address, data_dir, stop, running }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Connects at the first call.
     pub fn channel(&self) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect_lazy()

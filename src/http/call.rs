@@ -1,0 +1,120 @@
+//! Makes the call of a route, and answers with what it answers.
+
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, header};
+use axum::response::Response;
+use prost::{Message, Name};
+use tonic::{Code, Status};
+
+use super::message::{self, invalid};
+use super::routes::{Route, Rpc};
+use super::status::{json_response, refused};
+use super::stream;
+use crate::proto;
+use crate::proto::gate_service_server::GateService;
+
+/// Largest body of a request. Its message is bounded as a gRPC request is, and JSON is up to twice as long.
+const BODY_BYTES_MAX: usize = 2 * proto::REQUEST_BYTES_MAX;
+
+/// What a request says, besides its method.
+pub struct Said {
+    body: Vec<u8>,
+    /// How each field that is not in the body is shown, its name and its text.
+    fields: Vec<(&'static str, &'static str, String)>,
+}
+
+/// Makes the call.
+pub async fn make<S: GateService>(
+    service: &S,
+    route: &'static Route,
+    gate: String,
+    request: Request,
+) -> Result<Response, Status> {
+    let (parts, body) = request.into_parts();
+    if parts.method != Method::GET {
+        refuse_other_sites(&parts.headers)?;
+    }
+    let mut said = Said { body: Vec::new(), fields: Vec::new() };
+    let mut poll_for = None;
+    for (name, text) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+        if route.rpc == Rpc::Wait && name == stream::TIMEOUT {
+            poll_for = Some(text.into_owned());
+            continue;
+        }
+        let Some((shown, field)) = route.query.iter().find(|(shown, _)| *shown == name) else {
+            return Err(invalid(&format!("{name:?} is not known here")));
+        };
+        said.fields.push((shown, field, text.into_owned()));
+    }
+    if !gate.is_empty() {
+        said.fields.push(("gate", "gate", gate));
+    }
+    if parts.method == Method::POST {
+        said.body = read_body(&parts.headers, body).await?;
+    }
+
+    match route.rpc {
+        Rpc::CreateGate => answer(service.create_gate(said.message()?).await),
+        Rpc::GetGate => answer(service.get_gate(said.message()?).await),
+        Rpc::ListGates => answer(service.list_gates(said.message()?).await),
+        Rpc::DeleteGate => service.delete_gate(said.message()?).await.map(|_| json_response("{}".to_owned())),
+        Rpc::Approve => answer(service.approve(said.message()?).await),
+        Rpc::Reject => answer(service.reject(said.message()?).await),
+        Rpc::ResetGate => answer(service.reset_gate(said.message()?).await),
+        Rpc::ResetGates => answer(service.reset_gates(said.message()?).await),
+        Rpc::ListEvents => answer(service.list_events(said.message()?).await),
+        Rpc::Wait => {
+            let poll_for = stream::poll_for(poll_for.as_deref())?;
+            let waited = service.wait(said.message()?).await?.into_inner();
+            to_response(&stream::outcome(waited, poll_for).await?)
+        }
+        Rpc::Watch => {
+            said.fields.extend(stream::resume(&parts.headers, &said.fields)?);
+            stream::events(service.watch(said.message()?).await?.into_inner()).await
+        }
+    }
+}
+
+impl Said {
+    fn message<M: Message + Name + Default>(&self) -> Result<tonic::Request<M>, Status> {
+        message::read(&self.body, &self.fields).map(tonic::Request::new)
+    }
+}
+
+fn answer<M: Message + Name>(answer: Result<tonic::Response<M>, Status>) -> Result<Response, Status> {
+    to_response(answer?.get_ref())
+}
+
+fn to_response<M: Message + Name>(message: &M) -> Result<Response, Status> {
+    to_json(message).map(json_response)
+}
+
+pub fn to_json<M: Message + Name>(message: &M) -> Result<String, Status> {
+    proto::to_json(message).map_err(|error| refused(Code::Internal, "INTERNAL", &error.to_string()))
+}
+
+async fn read_body(headers: &HeaderMap, body: axum::body::Body) -> Result<Vec<u8>, Status> {
+    let body = to_bytes(body, BODY_BYTES_MAX).await;
+    let body = body.map_err(|_| {
+        let problem = format!("the body is longer than {BODY_BYTES_MAX} bytes, or was cut off");
+        refused(Code::ResourceExhausted, "LIMIT_EXCEEDED", &problem)
+    })?;
+    let is_json =
+        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if body.is_empty() || is_json {
+        Ok(body.into())
+    } else {
+        Err(invalid("the body has to be JSON: send it with the header Content-Type: application/json"))
+    }
+}
+
+/// A browser says which site a page is from that makes it send a request: only our own may.
+fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Status> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, site)| site);
+    if site.is_some() && site == headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
+        return Ok(());
+    }
+    Err(refused(Code::PermissionDenied, "OTHER_SITE", "a page of another site may not decide"))
+}

@@ -1,0 +1,93 @@
+//! From gRPC statuses to HTTP answers: the code of each, and a `google.rpc.Status` as JSON.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Answers with a status.
+pub fn response(status: &Status) -> Response {
+    let mut response = json_response(body(status).to_string());
+    *response.status_mut() = code(status.code());
+    response
+}
+
+/// Answers with JSON, on a line of its own in a terminal.
+pub fn json_response(mut json: String) -> Response {
+    json.push('\n');
+    let mut response = Response::new(Body::from(json));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // What is answered now is not what will be.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Answers where the path has routes, but none of this method.
+pub fn method_not_allowed(allowed: &[Method]) -> Response {
+    let methods = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    let mut response = response(&refused(Code::Unimplemented, "METHOD_NOT_ALLOWED", &format!("use {methods} here")));
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    if let Ok(methods) = HeaderValue::from_str(&methods) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
+}
+
+pub fn no_such_path(path: &str) -> Status {
+    refused(Code::NotFound, "PATH_NOT_FOUND", &format!("there is nothing at {path}: the API begins at /v1/gates"))
+}
+
+/// Makes a status of this API's own. The reasons of the service are in its table.
+pub fn refused(code: Code, reason: &str, message: &str) -> Status {
+    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, "gatepost", []))
+}
+
+/// The JSON of a status: a `google.rpc.Status`.
+pub fn body(status: &Status) -> Value {
+    let details = status.get_error_details();
+    let info = details.error_info().map(|info| {
+        json!({
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": info.reason,
+            "domain": info.domain,
+            "metadata": info.metadata,
+        })
+    });
+    let bad_request = details.bad_request().map(|bad_request| {
+        let violations = bad_request.field_violations.iter();
+        let violations =
+            violations.map(|violation| json!({"field": violation.field, "description": violation.description}));
+        json!({
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": violations.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "code": i32::from(status.code()),
+        "message": status.message(),
+        "details": info.into_iter().chain(bad_request).collect::<Vec<_>>(),
+    })
+}
+
+/// The mapping of `google/rpc/code.proto`.
+pub fn code(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        // Nginx's word for a client that went away.
+        Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
