@@ -11,7 +11,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 step "set-up"
 command -v cargo >/dev/null || { echo "test.sh: install Rust 1.88 or later first: https://rustup.rs" >&2; exit 1; }
 missing=()
-command -v cc >/dev/null || missing+=(build-essential)
+command -v cc >/dev/null && command -v c++ >/dev/null || missing+=(build-essential)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 # Failing syncs and recorded writes; file systems to cut the power of.
 command -v strace >/dev/null || missing+=(strace)
@@ -57,7 +57,7 @@ step "fuzzing"
 # It is built with nightly Rust.
 can_fuzz() {
   command -v rustup >/dev/null &&
-    { rustup toolchain list | grep -q ^nightly || rustup toolchain install nightly --profile minimal; } &&
+    { cargo +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal; } &&
     { command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked; }
 }
 if can_fuzz; then

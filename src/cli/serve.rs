@@ -13,11 +13,15 @@ use super::output;
 use crate::config::{Config, ServeArgs};
 use crate::server::Server;
 
+/// Open files that are no connections: the store's, the listener, the standard streams, and some to spare.
+const OTHER_FILES: usize = 64;
+
 /// Serves until SIGTERM or Ctrl-C; a second Ctrl-C does not wait for open calls.
 pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     log_to_stderr("info");
-    let config = Config::try_from(args).map_err(|error| Failure::Here(error.to_string()))?;
+    let mut config = Config::try_from(args).map_err(|error| Failure::Here(error.to_string()))?;
     raise_open_files();
+    config.connections_max = config.connections_max.min(connections_possible());
     let failed = |what: &str, error: &dyn std::error::Error| Failure::Here(format!("{what}: {}", chain(error)));
 
     let listener = TcpListener::bind(config.listen).await.map_err(|error| cannot_listen(&config, &error))?;
@@ -62,6 +66,13 @@ pub(super) fn raise_open_files() {
             tracing::warn!("only {} open files are allowed, one for each connection: {error}", number(current));
         }
     }
+}
+
+/// How many connections the limit of open files leaves room for, beside the files of the store and of the process.
+fn connections_possible() -> usize {
+    let files =
+        getrlimit(Resource::Nofile).current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    files.saturating_sub(OTHER_FILES).max(1)
 }
 
 fn cannot_listen(config: &Config, error: &io::Error) -> Failure {

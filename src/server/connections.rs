@@ -136,13 +136,20 @@ impl Connection {
         Self { tcp, place, silence: Some(silence), greeted: 0 }
     }
 
-    fn has_said(&mut self, bytes: usize) {
+    /// Counts what it says. It may come too late: its place is another's then.
+    fn has_said(&mut self, bytes: usize) -> io::Result<()> {
         self.greeted += bytes;
         if self.greeted >= GREETING_BYTES {
             self.silence = None;
-            self.place.places.lock().silent.remove(&self.place.number);
+            let kept = self.place.places.lock().silent.remove(&self.place.number);
+            kept.ok_or_else(was_silent)?;
         }
+        Ok(())
     }
+}
+
+fn was_silent() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it said nothing for too long")
 }
 
 impl Connected for Connection {
@@ -159,11 +166,10 @@ impl AsyncRead for Connection {
         let read = Pin::new(&mut self.tcp).poll_read(cx, buf);
         let Some(silence) = &mut self.silence else { return read };
         if let Poll::Ready(Ok(())) = read {
-            self.has_said(buf.filled().len() - before);
-            return read;
+            return Poll::Ready(self.has_said(buf.filled().len() - before));
         }
         match silence.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "it said nothing"))),
+            Poll::Ready(()) => Poll::Ready(Err(was_silent())),
             Poll::Pending => read,
         }
     }

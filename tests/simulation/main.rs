@@ -37,11 +37,23 @@ fn what_a_faulty_network_does_breaks_no_promise_on_sled() {
     live("simulation on sled", "SIMULATIONS_ON_SLED", 1, Disk::sled);
 }
 
+/// Says which seed it was, if what it decides ends in a panic.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("GATEPOST_TEST_SEED={} repeats it", self.0);
+        }
+    }
+}
+
 /// Lives through as many worlds as asked for, each with a seed of its own.
 fn live(test: &str, count: &str, default: usize, disk: fn() -> Disk) {
     let first = Chance::new(test).seed();
     let mut total = check::Total::default();
     for seed in (first..).take(times(count, default)) {
+        let _seed = Seed(seed);
         let told = World::live(seed, disk());
         let checked = told.and_then(|told| check::check(&told).map(|()| told));
         match checked {

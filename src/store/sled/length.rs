@@ -9,7 +9,7 @@
 //! Where the barrier cannot see to that, `LENGTH` says 0, and no log is refused.
 //!
 //! sled's threads may write a little longer than its store is open. So what is kept here is found by the file, for as
-//! long as the process lives, and holds nothing open.
+//! long as the process lives.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -32,8 +32,8 @@ static LOGS: Mutex<Vec<Log>> = Mutex::new(Vec::new());
 struct Log {
     path: PathBuf,
     id: Id,
-    /// The path of `LENGTH`.
-    mark: PathBuf,
+    /// The file `LENGTH`: held open, so that no want of files can fail a commit.
+    mark: File,
     /// What `LENGTH` says.
     least: u64,
 }
@@ -77,19 +77,21 @@ pub fn keep(dir: &Path, log: &Path) -> Result<(), Error> {
 
 /// Makes the files, and remembers them.
 fn make(dir: &Path, mark: &Path, log: &Path, least: u64) -> io::Result<()> {
+    // Where nothing keeps its length, any length is right.
+    let least = if barrier::KEEPS_LENGTHS { least } else { 0 };
     // The mark first: a log without one is refused.
-    let file = File::options().create(true).truncate(false).write(true).open(mark)?;
-    file.write_all_at(&text(least), 0)?;
+    let mark = File::options().create(true).truncate(false).write(true).open(mark)?;
+    mark.write_all_at(&text(least), 0)?;
     let asked = barrier::lengths_asked();
-    file.set_len(text(least).len() as u64)?;
+    mark.set_len(text(least).len() as u64)?;
     if barrier::KEEPS_LENGTHS && barrier::lengths_asked() == asked {
         return Err(io::Error::other("this program was built without what keeps the length of the log"));
     }
-    file.sync_all()?;
+    mark.sync_all()?;
     File::open(dir)?.sync_all()?;
 
     let file = File::options().create(true).truncate(false).write(true).open(log)?;
-    let log = Log { path: fs::canonicalize(log)?, id: Id::of(&file.metadata()?), mark: fs::canonicalize(mark)?, least };
+    let log = Log { path: fs::canonicalize(log)?, id: Id::of(&file.metadata()?), mark, least };
     let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
     logs.retain(|other| other.path != log.path && other.is_there());
     logs.push(log);
@@ -119,12 +121,8 @@ pub fn keep_all(log: &Path) -> io::Result<()> {
 fn set_least(id: Id, length: u64) -> io::Result<()> {
     let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(log) = logs.iter_mut().find(|log| log.id == id && log.least < length) else { return Ok(()) };
-    let Some(mark) = found(File::options().write(true).open(&log.mark))? else {
-        // Somebody has removed the store: it will not open again.
-        return Ok(());
-    };
-    mark.write_all_at(&text(length), 0)?;
-    mark.sync_data()?;
+    log.mark.write_all_at(&text(length), 0)?;
+    log.mark.sync_data()?;
     log.least = length;
     Ok(())
 }
