@@ -2,6 +2,8 @@
 
 use axum::body::to_bytes;
 use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use prost::{Message, Name};
@@ -33,7 +35,7 @@ pub async fn make<S: GateService>(
 ) -> Result<Response, Status> {
     let (parts, body) = request.into_parts();
     if parts.method != Method::GET {
-        refuse_other_sites(&parts.headers)?;
+        refuse_other_sites(&parts)?;
     }
     let mut said = Said { body: Vec::new(), fields: Vec::new() };
     let mut poll_for = None;
@@ -110,10 +112,13 @@ async fn read_body(headers: &HeaderMap, body: axum::body::Body) -> Result<Vec<u8
 }
 
 /// A browser says which site a page is from that makes it send a request: only our own may.
-fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Status> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+fn refuse_other_sites(parts: &Parts) -> Result<(), Status> {
+    let Some(origin) = parts.headers.get(header::ORIGIN) else { return Ok(()) };
     let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, site)| site);
-    if site.is_some() && site == headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
+    // HTTP/1 says in a header what HTTP/2 says in the address.
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| parts.uri.authority().map(Authority::as_str));
+    if site.is_some() && site == host {
         return Ok(());
     }
     Err(refused(Code::PermissionDenied, "OTHER_SITE", "a page of another site may not decide"))
