@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gatepost import model
 from gatepost._endpoint import Endpoint, Tls
 from gatepost._shared import shared
+from gatepost.client import refuse_async
 from gatepost.errors import GateNotFoundError, InvalidRequestError
 from gatepost.gate import ApprovalGate, Place, state_of, unique
 from gatepost.model import GateStatus
@@ -165,10 +166,10 @@ class GateController:
 
         See `Client.notify`. It goes on until what is returned is closed, or the process ends.
         """
+        refuse_async(callback)
 
-        def tell(gate: v1.Gate) -> None:
-            if gate.name != self._scope:
-                callback(self._relative(gate.name))
+        def tell(gate: v1.Gate) -> object:
+            return callback(self._relative(gate.name)) if gate.name != self._scope else None
 
         return self.client.notify(tell, self._scope)
 
