@@ -132,6 +132,7 @@ class AsyncClient:
         spec: v1.Spec | None = None,
         round: int = 0,  # noqa: A002
         waiter: v1.Waiter | None = None,
+        _on_seen: Callable[[], object] | None = None,
     ) -> Decision:
         """Waits until a gate's round is decided, through disconnects and restarts of the coordinator, and says how.
 
@@ -162,6 +163,8 @@ class AsyncClient:
                         pauses.reset()
                         if response.HasField("gate"):
                             memory.on_gate(response.gate)
+                            if _on_seen:
+                                _on_seen()
                             log.debug(
                                 "gate %s is %s in round %d",
                                 gate,

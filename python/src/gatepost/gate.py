@@ -121,17 +121,18 @@ class ApprovalGate:
             GateRejectedError: It was rejected, or deleted before it was decided.
             GateTimeoutError: Nobody decided in time. A gate that has timed out stays so until it is reset.
             GateDeletedError: It was deleted while the connection was down.
+            GateNotFoundError: It was deleted before this wait: a gate is made once.
 
         """
         place = self._placed()
-        decision = place.shared.client.wait(place.gate, spec=self._unmade_spec())
+        decision = place.shared.client.wait(place.gate, spec=self._unmade_spec(), _on_seen=self._on_made)
         self._settle(decision)
 
     async def wait_async(self) -> None:
         """Waits on the running event loop: otherwise as `wait_sync`. Cancelling it ends it on the coordinator too."""
         place = self._placed()
         async with place.shared.on_this_loop() as client:
-            decision = await client.wait(place.gate, spec=self._unmade_spec())
+            decision = await client.wait(place.gate, spec=self._unmade_spec(), _on_seen=self._on_made)
         self._settle(decision)
 
     def reset(self) -> None:
@@ -164,8 +165,12 @@ class ApprovalGate:
             return None
         place = self._placed()
         gate = place.shared.client.create_gate(place.gate, self._spec)
-        self._is_made = True
+        self._on_made()
         return gate
+
+    def _on_made(self) -> None:
+        """Notes that the gate is on the coordinator; a wait tells so at once, however it ends."""
+        self._is_made = True
 
     def _unmade_spec(self) -> v1.Spec | None:
         """What a wait makes the gate from; nothing once it was made: a gate that is deleted then stays deleted."""
@@ -185,7 +190,6 @@ class ApprovalGate:
             return
 
     def _settle(self, decision: Decision) -> None:
-        self._is_made = True
         name = self._placed().name
         if decision.status is GateStatus.REJECTED:
             raise rejected(name, decision.gate)
