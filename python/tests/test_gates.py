@@ -9,11 +9,12 @@ import threading
 import pytest
 
 import gatepost
-from conftest import Coordinator, output, until_waiters, until_waiting
+from conftest import Coordinator, eventually, output, until_waiters, until_waiting
 from gatepost import (
     AddressError,
     ApprovalGate,
     Client,
+    ClosedError,
     GateController,
     GatepostError,
     GateRejectedError,
@@ -185,6 +186,46 @@ class TestGateController:
                     call(name)
                 assert caught.value.args == (f"No gate named '{name}'",)
 
+    def test_a_gate_that_was_not_declared_has_its_makers_timeout(self, client):
+        client.create_gate("s/qa", gatepost.spec(timeout=0.1))
+        other = GateController(scope="s")
+        for wait in (other.wait_sync, lambda name: asyncio.run(other.wait_async(name))):
+            with pytest.raises(GateTimeoutError, match=r"Gate 'qa' timed out after 0\.1s"):
+                wait("qa")
+
+    @pytest.mark.parametrize("blocking", [True, False])
+    def test_a_wait_on_one_that_was_not_declared_begins_while_nobody_answers(
+        self, coordinator, client, caplog, blocking
+    ):
+        client.create_gate("s/qa")
+        client.approve("s/qa")
+        other = GateController(scope="s")
+        coordinator.kill()
+        ended = []
+        work = (lambda: other.wait_sync("qa")) if blocking else lambda: asyncio.run(other.wait_async("qa"))
+        thread = in_thread(lambda: ended.append(work()))
+        eventually(lambda: "the wait on s/qa is disconnected" in caplog.text, "it tries")
+        coordinator.restart()
+        thread.join(30)
+        assert ended == [None]
+
+    def test_a_reset_of_all_resets_gates_that_nobody_used_yet(self, coordinator):
+        controller = GateController({"auto": ApprovalGate(auto_approve=True), "qa": ApprovalGate()})
+        controller.reset_all()
+        assert {name: controller.status(name) for name in ("auto", "qa")} == {
+            "auto": GateStatus.PENDING,
+            "qa": GateStatus.PENDING,
+        }
+
+    def test_a_shared_client_that_was_closed_is_replaced(self, coordinator):
+        first = GateController({"qa": ApprovalGate()}, scope="s")
+        first.client.close()
+        with pytest.raises(ClosedError):
+            first.status("qa")
+        again = GateController({"qa": ApprovalGate()}, scope="s")
+        assert again.status("qa") is GateStatus.PENDING
+        assert GateController(scope="s").client is again.client
+
     def test_a_timeout_names_the_gate(self, coordinator):
         controller = GateController({"qa": ApprovalGate(timeout=0.1)})
         for wait in (controller.wait_sync, lambda name: asyncio.run(controller.wait_async(name))):
@@ -295,11 +336,12 @@ class TestCheckpoint:
         with pytest.raises(GateTimeoutError):
             old.wait_sync("t")
         saved = old.to_dict()
+        same = {"auto_approve": False, "required_approvals": 1}
         assert saved == {
-            "a": {"status": "approved", "reason": "", "timeout": 5, "auto_approve": False},
-            "b": {"status": "rejected", "reason": "no", "timeout": None, "auto_approve": False},
-            "c": {"status": "pending", "reason": "", "timeout": None, "auto_approve": False},
-            "t": {"status": "timed_out", "reason": "", "timeout": 0.01, "auto_approve": False},
+            "a": {"status": "approved", "reason": "", "timeout": 5} | same,
+            "b": {"status": "rejected", "reason": "no", "timeout": None} | same,
+            "c": {"status": "pending", "reason": "", "timeout": None} | same,
+            "t": {"status": "timed_out", "reason": "", "timeout": 0.01} | same,
         }
 
         new = GateController({"a": ApprovalGate(5)})
@@ -313,6 +355,14 @@ class TestCheckpoint:
             "t": "pending",
         }
         assert again["b"]["reason"] == "no"
+
+    def test_an_approval_by_two_is_asked_for_again(self, client):
+        old = {"status": "approved", "reason": "", "timeout": None, "auto_approve": False, "required_approvals": 2}
+        new = GateController({}, scope="s")
+        new.restore_from_dict({"a": old})
+        gate = client.get_gate("s/a")
+        assert (gate.spec.required_approvals, gate.approvals_missing) == (2, 2)
+        assert new.to_dict() == {"a": old | {"status": "pending"}}
 
     def test_in_its_own_scope_a_gate_that_timed_out_is_asked_again(self, coordinator):
         controller = GateController({"t": ApprovalGate(0.01), "auto": ApprovalGate(auto_approve=True)})

@@ -79,6 +79,11 @@ class AsyncClient:
         """Where the coordinator is, as `http://host:port`."""
         return self._calls.endpoint.address
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed, so that every call raises `ClosedError`."""
+        return self._calls.is_closed
+
     async def create_gate(self, gate: str, spec: v1.Spec | None = None, *, request_id: str = "") -> v1.Gate:
         """Creates a gate; succeeds if it exists with an equal spec. `gatepost.spec()` makes specs.
 

@@ -65,6 +65,11 @@ class Client:
         """Where the coordinator is, as `http://host:port`."""
         return self._endpoint.address
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed, so that every call raises `ClosedError`."""
+        return self._inner.is_closed
+
     create_gate = _blocking(AsyncClient.create_gate)
     get_gate = _blocking(AsyncClient.get_gate)
     list_gates = _blocking(AsyncClient.list_gates)

@@ -194,7 +194,7 @@ class ApprovalGate:
         if decision.status is GateStatus.REJECTED:
             raise rejected(name, decision.gate)
         if decision.status is GateStatus.TIMED_OUT:
-            raise GateTimeoutError(name, self.timeout or 0.0)
+            raise GateTimeoutError(name, self.timeout or model.timeout_of(decision.gate.spec) or 0.0)
 
     def _restore(self, status: GateStatus, reason: str) -> None:
         """Brings the gate to a state that it had: see `GateController.restore_from_dict`."""
@@ -206,7 +206,8 @@ class ApprovalGate:
         wanted = status if status in (GateStatus.APPROVED, GateStatus.REJECTED) else GateStatus.PENDING
         if decision and decision.status is not wanted:
             self.reset()
-        if wanted is GateStatus.APPROVED:
+        # One approval would speak for one of them only, and for the wrong one.
+        if wanted is GateStatus.APPROVED and gate.spec.required_approvals <= 1:
             self.approve(comment=reason)
         elif wanted is GateStatus.REJECTED:
             self.reject(reason)
@@ -219,6 +220,7 @@ def state_of(gate: v1.Gate) -> dict[str, Any]:
         "reason": gate.resolution.reason,
         "timeout": model.timeout_of(gate.spec),
         "auto_approve": gate.spec.auto_approve,
+        "required_approvals": gate.spec.required_approvals,
     }
 
 
