@@ -95,6 +95,16 @@ class TestWatch:
                 await client.create_gate(f"g{number}")
                 assert (await anext(watch)).name == f"g{number}"
 
+    async def test_another_task_can_end_it(self, coordinator: Coordinator):
+        async with AsyncClient() as client, client.watch() as watch:
+            step = asyncio.ensure_future(anext(watch))
+            while watch._stream is None or watch._stream._read is None:
+                await asyncio.sleep(0)
+            await watch.close()
+            with pytest.raises(StopAsyncIteration):
+                await step
+            assert [event async for event in watch] == []
+
     def test_another_store_is_told(self, coordinator: Coordinator, client: Client, tmp_path: Path):
         client.create_gate("a")
         with client.watch(initial_state=True) as watch:
