@@ -74,6 +74,15 @@ class TestApprovalGate:
         assert gate.inputs == {"percent": 5, "hosts": ["a", "b"], "ratio": 0.5}
         assert isinstance(gate.inputs["percent"], int)
 
+    @pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1])
+    def test_a_number_that_would_arrive_as_another_is_refused(self, coordinator, number):
+        gate = ApprovalGate()
+        with pytest.raises(ValueError, match=r"beyond 2\^53"):
+            gate.approve(inputs={"a": [{"id": number}]})
+        assert gate.status is GateStatus.PENDING
+        gate.approve(inputs={"id": 2**53})
+        assert gate.inputs == {"id": 2**53}
+
     def test_a_rejection_is_raised_with_its_reason(self, coordinator):
         gate = ApprovalGate()
         gate.reject("not ready")
@@ -270,6 +279,15 @@ class TestGateController:
             with pytest.raises(AddressError, match="is not the address of a coordinator"):
                 GateController(server=address)
 
+    @pytest.mark.parametrize("token", ["secret\n", "s\u00e9cret"])
+    def test_a_token_that_no_header_can_carry_is_refused(self, token, monkeypatch):
+        with pytest.raises(ValueError, match="the token has a line break or another character") as caught:
+            GateController(token=token)
+        assert token not in str(caught.value)
+        monkeypatch.setenv("GATEPOST_TOKEN", token)
+        with pytest.raises(ValueError, match="the token"):
+            Client()
+
 
 class TestScope:
     def test_a_gate_is_found_below_the_scope(self, client, monkeypatch):
@@ -326,64 +344,6 @@ class TestScope:
             client.create_gate(f"s/{number}")
         with pytest.raises(LimitError, match="200"):
             GateController(scope="s").reset_all()
-
-
-class TestCheckpoint:
-    def test_what_was_told_is_restored(self, coordinator):
-        old = GateController({"a": ApprovalGate(5), "b": ApprovalGate(), "c": ApprovalGate(), "t": ApprovalGate(0.01)})
-        old.approve("a")
-        old.reject("b", "no")
-        with pytest.raises(GateTimeoutError):
-            old.wait_sync("t")
-        saved = old.to_dict()
-        same = {"auto_approve": False, "required_approvals": 1}
-        assert saved == {
-            "a": {"status": "approved", "reason": "", "timeout": 5} | same,
-            "b": {"status": "rejected", "reason": "no", "timeout": None} | same,
-            "c": {"status": "pending", "reason": "", "timeout": None} | same,
-            "t": {"status": "timed_out", "reason": "", "timeout": 0.01} | same,
-        }
-
-        new = GateController({"a": ApprovalGate(5)})
-        new.restore_from_dict(saved)
-        again = new.to_dict()
-        assert {name: state["status"] for name, state in again.items()} == {
-            "a": "approved",
-            "b": "rejected",
-            "c": "pending",
-            # It has to be asked again.
-            "t": "pending",
-        }
-        assert again["b"]["reason"] == "no"
-
-    def test_an_approval_by_two_is_asked_for_again(self, client):
-        old = {"status": "approved", "reason": "", "timeout": None, "auto_approve": False, "required_approvals": 2}
-        new = GateController({}, scope="s")
-        new.restore_from_dict({"a": old})
-        gate = client.get_gate("s/a")
-        assert (gate.spec.required_approvals, gate.approvals_missing) == (2, 2)
-        assert new.to_dict() == {"a": old | {"status": "pending"}}
-
-    def test_in_its_own_scope_a_gate_that_timed_out_is_asked_again(self, coordinator):
-        controller = GateController({"t": ApprovalGate(0.01), "auto": ApprovalGate(auto_approve=True)})
-        saved = controller.to_dict()
-        assert saved["auto"]["status"] == "approved"
-        with pytest.raises(GateTimeoutError):
-            controller.wait_sync("t")
-        GateController(scope=controller.scope).restore_from_dict(
-            saved | {"auto": saved["auto"] | {"status": "waiting"}}
-        )
-        assert {state["status"] for state in controller.to_dict().values()} == {"pending"}
-
-    def test_no_decision_is_overridden(self, coordinator):
-        controller = GateController({"a": ApprovalGate(), "b": ApprovalGate()})
-        controller.approve("a")
-        saved = controller.to_dict()
-        controller.reset_all()
-        controller.reject("a", "after all")
-        controller.approve("b")
-        GateController(scope=controller.scope).restore_from_dict(saved)
-        assert (controller.status("a"), controller.status("b")) == (GateStatus.REJECTED, GateStatus.APPROVED)
 
 
 FORKED = """

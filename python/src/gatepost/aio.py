@@ -10,7 +10,7 @@ import uuid
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import empty_pb2, struct_pb2
+from google.protobuf import empty_pb2
 
 from gatepost import v1
 from gatepost._backoff import Pauses
@@ -27,7 +27,7 @@ from gatepost.errors import (
     StoreReplacedError,
     UnavailableError,
 )
-from gatepost.model import Decision, GateStatus, Listing
+from gatepost.model import Decision, GateStatus, Listing, struct_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
@@ -212,12 +212,13 @@ class AsyncClient:
             AlreadyResolvedError: Somebody or the deadline was first.
             GateNotFoundError: There is no such gate.
             GateChangedError: The gate is in another round or state, or about something else.
+            ValueError: The inputs are not JSON, or have a whole number beyond 2^53, which would arrive as another.
 
         """
         request = v1.ApproveRequest(
             gate=gate,
             comment=comment,
-            inputs=None if inputs is None else _struct(inputs),
+            inputs=None if inputs is None else struct_of(inputs),
             round=round,
             etag=etag,
             subject_digest=subject_digest,
@@ -383,9 +384,3 @@ def _this_process() -> v1.Waiter:
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-def _struct(inputs: Mapping[str, Any]) -> struct_pb2.Struct:
-    struct = struct_pb2.Struct()
-    struct.update(inputs)
-    return struct
