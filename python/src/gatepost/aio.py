@@ -38,7 +38,7 @@ log = logging.getLogger("gatepost")
 
 
 class AsyncClient:
-    """A way to a coordinator, on one event loop: the one that first uses it.
+    """A way to a coordinator, on one event loop: the one that first uses it. On another one it raises `RuntimeError`.
 
     It connects when it is first used and again when a connection breaks. Waits and watches have a connection of their
     own, so that calls never queue behind them. A coordinator takes 1,024 streams on one connection, and those beyond
@@ -310,7 +310,8 @@ class AsyncClient:
     async def notify(self, callback: Callable[[v1.Gate], Awaitable[object] | object], prefix: str = "") -> None:
         """Calls back with each gate that waits, and with each that begins to, until it is cancelled.
 
-        An exception of the callback is logged, and the gate is not told again. What still waits is told again when a
+        Calls come one after another: a callback that takes long holds up the next. What it raises is logged, and the
+        gate is not told again. What still waits is told again when a
         watch has to start over: after its connection broke at the start, or when the coordinator's store was replaced.
         """
         async with aclosing(self._waiting(prefix)) as gates:
@@ -327,8 +328,9 @@ class AsyncClient:
     ) -> None:
         """Approves each gate that waits, or begins to, and whose rule says so, until it is cancelled.
 
-        `rules` are by the gates' full names. A rule is asked once for each round that waits; where it says no, or
-        raises, the gate goes on waiting for a person. Only the round that was waiting is approved.
+        `rules` are by the gates' full names, and asked one after another. A rule is asked once for each round that
+        waits, not again and again: where it says no, or raises, the gate goes on waiting for a person. Only the round
+        that was waiting is approved.
         """
 
         async def decide(gate: v1.Gate) -> None:

@@ -46,8 +46,8 @@ class Client:
     """A way to a coordinator for any number of threads.
 
     Arguments, retries and errors are those of `AsyncClient`. All blocking calls of a process share one thread, which
-    does their I/O; whoever blocks sleeps meanwhile, and Ctrl-C ends it at once, on the coordinator too. It must not be
-    used on an event loop, which it would block: use `AsyncClient` there.
+    does their I/O; whoever blocks sleeps meanwhile, and Ctrl-C ends a call of the main thread at once, on the
+    coordinator too. It must not be used on an event loop, which it would block: use `AsyncClient` there.
     """
 
     def __init__(self, server: str | None = None, *, token: str | None = None, tls: Tls = None) -> None:

@@ -35,7 +35,8 @@ class GateController:
         token: Shown to the coordinator. Default: GATEPOST_TOKEN, else none.
         tls: See `Client`. Default: TLS if the server's address says `https`.
 
-    Every method that takes a name raises `KeyError` if there is no such gate.
+    Every method that takes the name of a gate that must exist raises `KeyError` if it was neither declared here nor is
+    on the coordinator. A declared gate that was used and then deleted is a `GateNotFoundError`: it is made once.
 
     Raises:
         AddressError: The server is no address.

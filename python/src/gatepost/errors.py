@@ -53,7 +53,7 @@ class AddressError(GatepostError, ValueError):
 
 
 class ClosedError(GatepostError):
-    """The client was closed, or used on another event loop than its own."""
+    """The client was closed."""
 
 
 class GateDeletedError(GatepostError):

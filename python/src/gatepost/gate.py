@@ -115,7 +115,9 @@ class ApprovalGate:
         self._decide(lambda client, gate: client.reject(gate, reason=reason))
 
     def wait_sync(self) -> None:
-        """Blocks the thread until the gate is approved, also through restarts of the coordinator. Ctrl-C ends it.
+        """Blocks the thread until the gate is approved, also through restarts of the coordinator.
+
+        Ctrl-C ends it in the main thread.
 
         Raises:
             GateRejectedError: It was rejected, or deleted before it was decided.
