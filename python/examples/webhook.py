@@ -23,22 +23,22 @@ controller = GateController()
 def approve_gate(gate_name: str) -> dict[str, str]:
     try:
         controller.approve(gate_name)
+        return {"status": controller.status(gate_name).value}
     except KeyError as error:
         raise HTTPException(404, error.args[0]) from error
     except UnavailableError as error:
         raise HTTPException(503, str(error)) from error
-    return {"status": controller.status(gate_name).value}
 
 
 @app.post("/gates/{gate_name:path}/reject")
 def reject_gate(gate_name: str, reason: str = "") -> dict[str, str]:
     try:
         controller.reject(gate_name, reason=reason)
+        return {"status": controller.status(gate_name).value}
     except KeyError as error:
         raise HTTPException(404, error.args[0]) from error
     except UnavailableError as error:
         raise HTTPException(503, str(error)) from error
-    return {"status": controller.status(gate_name).value}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Coordinator, eventually, until_waiters
-from gatepost import ApprovalGate, Client, GateController, GateStatus
+from gatepost import ApprovalGate, Client, GateController, GateStatus, spec
 
 PYTHON = Path(__file__).parents[1]
 EXAMPLES = PYTHON / "examples"
@@ -59,6 +59,15 @@ def test_a_block_of_the_documentation(coordinator: Coordinator, client: Client, 
     with decide(client):
         code, _ = ended(coordinator.python("-c", block))
     assert code == 0
+
+
+def test_the_documentation_can_be_followed_on_one_coordinator(coordinator: Coordinator, client: Client):
+    # As the tour of the README leaves it.
+    client.create_gate("release-42/prod", spec(timeout=300, title="Release 42 to production"))
+    client.approve("release-42/prod")
+    with decide(client):
+        for block in blocks():
+            assert ended(coordinator.python("-c", block.values[0]))[0] == 0, block.id
 
 
 class TestDeployment:

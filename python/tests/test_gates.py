@@ -9,11 +9,12 @@ import threading
 import pytest
 
 import gatepost
-from conftest import Coordinator, output, until_waiters, until_waiting
+from conftest import Coordinator, eventually, output, until_waiters, until_waiting
 from gatepost import (
     AddressError,
     ApprovalGate,
     Client,
+    ClosedError,
     GateController,
     GatepostError,
     GateRejectedError,
@@ -72,6 +73,15 @@ class TestApprovalGate:
         assert (gate.status, gate.reason) == (GateStatus.APPROVED, "canary is green")
         assert gate.inputs == {"percent": 5, "hosts": ["a", "b"], "ratio": 0.5}
         assert isinstance(gate.inputs["percent"], int)
+
+    @pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1])
+    def test_a_number_that_would_arrive_as_another_is_refused(self, coordinator, number):
+        gate = ApprovalGate()
+        with pytest.raises(ValueError, match=r"beyond 2\^53"):
+            gate.approve(inputs={"a": [{"id": number}]})
+        assert gate.status is GateStatus.PENDING
+        gate.approve(inputs={"id": 2**53})
+        assert gate.inputs == {"id": 2**53}
 
     def test_a_rejection_is_raised_with_its_reason(self, coordinator):
         gate = ApprovalGate()
@@ -185,6 +195,46 @@ class TestGateController:
                     call(name)
                 assert caught.value.args == (f"No gate named '{name}'",)
 
+    def test_a_gate_that_was_not_declared_has_its_makers_timeout(self, client):
+        client.create_gate("s/qa", gatepost.spec(timeout=0.1))
+        other = GateController(scope="s")
+        for wait in (other.wait_sync, lambda name: asyncio.run(other.wait_async(name))):
+            with pytest.raises(GateTimeoutError, match=r"Gate 'qa' timed out after 0\.1s"):
+                wait("qa")
+
+    @pytest.mark.parametrize("blocking", [True, False])
+    def test_a_wait_on_one_that_was_not_declared_begins_while_nobody_answers(
+        self, coordinator, client, caplog, blocking
+    ):
+        client.create_gate("s/qa")
+        client.approve("s/qa")
+        other = GateController(scope="s")
+        coordinator.kill()
+        ended = []
+        work = (lambda: other.wait_sync("qa")) if blocking else lambda: asyncio.run(other.wait_async("qa"))
+        thread = in_thread(lambda: ended.append(work()))
+        eventually(lambda: "the wait on s/qa is disconnected" in caplog.text, "it tries")
+        coordinator.restart()
+        thread.join(30)
+        assert ended == [None]
+
+    def test_a_reset_of_all_resets_gates_that_nobody_used_yet(self, coordinator):
+        controller = GateController({"auto": ApprovalGate(auto_approve=True), "qa": ApprovalGate()})
+        controller.reset_all()
+        assert {name: controller.status(name) for name in ("auto", "qa")} == {
+            "auto": GateStatus.PENDING,
+            "qa": GateStatus.PENDING,
+        }
+
+    def test_a_shared_client_that_was_closed_is_replaced(self, coordinator):
+        first = GateController({"qa": ApprovalGate()}, scope="s")
+        first.client.close()
+        with pytest.raises(ClosedError):
+            first.status("qa")
+        again = GateController({"qa": ApprovalGate()}, scope="s")
+        assert again.status("qa") is GateStatus.PENDING
+        assert GateController(scope="s").client is again.client
+
     def test_a_timeout_names_the_gate(self, coordinator):
         controller = GateController({"qa": ApprovalGate(timeout=0.1)})
         for wait in (controller.wait_sync, lambda name: asyncio.run(controller.wait_async(name))):
@@ -228,6 +278,15 @@ class TestGateController:
         for address in ("localhost", "http://", "localhost:0", "ftp://a:1", "http://a:1/b", "a b:1", "a:x"):
             with pytest.raises(AddressError, match="is not the address of a coordinator"):
                 GateController(server=address)
+
+    @pytest.mark.parametrize("token", ["secret\n", "s\u00e9cret"])
+    def test_a_token_that_no_header_can_carry_is_refused(self, token, monkeypatch):
+        with pytest.raises(ValueError, match="the token has a line break or another character") as caught:
+            GateController(token=token)
+        assert token not in str(caught.value)
+        monkeypatch.setenv("GATEPOST_TOKEN", token)
+        with pytest.raises(ValueError, match="the token"):
+            Client()
 
 
 class TestScope:
@@ -285,55 +344,6 @@ class TestScope:
             client.create_gate(f"s/{number}")
         with pytest.raises(LimitError, match="200"):
             GateController(scope="s").reset_all()
-
-
-class TestCheckpoint:
-    def test_what_was_told_is_restored(self, coordinator):
-        old = GateController({"a": ApprovalGate(5), "b": ApprovalGate(), "c": ApprovalGate(), "t": ApprovalGate(0.01)})
-        old.approve("a")
-        old.reject("b", "no")
-        with pytest.raises(GateTimeoutError):
-            old.wait_sync("t")
-        saved = old.to_dict()
-        assert saved == {
-            "a": {"status": "approved", "reason": "", "timeout": 5, "auto_approve": False},
-            "b": {"status": "rejected", "reason": "no", "timeout": None, "auto_approve": False},
-            "c": {"status": "pending", "reason": "", "timeout": None, "auto_approve": False},
-            "t": {"status": "timed_out", "reason": "", "timeout": 0.01, "auto_approve": False},
-        }
-
-        new = GateController({"a": ApprovalGate(5)})
-        new.restore_from_dict(saved)
-        again = new.to_dict()
-        assert {name: state["status"] for name, state in again.items()} == {
-            "a": "approved",
-            "b": "rejected",
-            "c": "pending",
-            # It has to be asked again.
-            "t": "pending",
-        }
-        assert again["b"]["reason"] == "no"
-
-    def test_in_its_own_scope_a_gate_that_timed_out_is_asked_again(self, coordinator):
-        controller = GateController({"t": ApprovalGate(0.01), "auto": ApprovalGate(auto_approve=True)})
-        saved = controller.to_dict()
-        assert saved["auto"]["status"] == "approved"
-        with pytest.raises(GateTimeoutError):
-            controller.wait_sync("t")
-        GateController(scope=controller.scope).restore_from_dict(
-            saved | {"auto": saved["auto"] | {"status": "waiting"}}
-        )
-        assert {state["status"] for state in controller.to_dict().values()} == {"pending"}
-
-    def test_no_decision_is_overridden(self, coordinator):
-        controller = GateController({"a": ApprovalGate(), "b": ApprovalGate()})
-        controller.approve("a")
-        saved = controller.to_dict()
-        controller.reset_all()
-        controller.reject("a", "after all")
-        controller.approve("b")
-        GateController(scope=controller.scope).restore_from_dict(saved)
-        assert (controller.status("a"), controller.status("b")) == (GateStatus.REJECTED, GateStatus.APPROVED)
 
 
 FORKED = """

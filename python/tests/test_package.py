@@ -36,6 +36,10 @@ def test_the_version_is_that_of_the_coordinator():
     assert version(PYTHON / "pyproject.toml") == version(PYTHON.parent / "Cargo.toml")
 
 
+def test_the_license_is_that_of_the_project():
+    assert (PYTHON / "LICENSE").read_bytes() == (PYTHON.parent / "LICENSE").read_bytes()
+
+
 def test_every_public_name_is_documented():
     for name in gatepost.__all__:
         assert inspect.getdoc(getattr(gatepost, name)), name

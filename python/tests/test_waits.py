@@ -18,6 +18,7 @@ from gatepost import (
     Client,
     GateController,
     GateDeletedError,
+    GateNotFoundError,
     GateRejectedError,
     GateStatus,
     _shared,
@@ -162,6 +163,34 @@ class TestReconnects:
         assert isinstance(outcome(), GateDeletedError)
         assert client.list_gates().gates == []
 
+    def test_a_gate_that_a_wait_has_seen_is_never_made_again(self, client: Client, seen):
+        controller = GateController({"qa": ApprovalGate()}, scope="s")
+
+        async def give_up():
+            wait = asyncio.create_task(controller.wait_async("qa"))
+            await asyncio.to_thread(seen, "s/qa")
+            wait.cancel()
+            await asyncio.gather(wait, return_exceptions=True)
+
+        asyncio.run(give_up())
+        client.delete_gate("s/qa")
+        again = waiting(lambda: controller.wait_sync("qa"))
+        assert isinstance(again(), GateNotFoundError)
+        assert client.list_gates().gates == []
+
+    def test_nor_is_one_whose_wait_ended_with_its_deletion(self, cable: Cable, client: Client, seen, monkeypatch):
+        monkeypatch.setenv("GATEPOST_SERVER", cable.address)
+        controller = GateController({"qa": ApprovalGate()}, scope="s")
+        outcome = waiting(lambda: controller.wait_sync("qa"))
+        seen("s/qa")
+        cable.unplug()
+        client.delete_gate("s/qa")
+        cable.plug()
+        assert isinstance(outcome(), GateDeletedError)
+        with pytest.raises(GateNotFoundError):
+            controller.wait_sync("qa")
+        assert client.list_gates().gates == []
+
     def test_another_gate_of_that_name_is_another(self, cable: Cable, client: Client, seen):
         outcome = waiting(lambda: Client(cable.address).wait("a", spec=spec()))
         seen("a")
@@ -266,8 +295,11 @@ class TestNothingIsLeft:
         controller = GateController({"qa": ApprovalGate()})
 
         async def give_up():
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(controller.wait_async("qa"), 0.2)
+            wait = asyncio.create_task(controller.wait_async("qa"))
+            await asyncio.to_thread(until_waiters, client, f"{controller.scope}/qa", 1)
+            wait.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await wait
 
         asyncio.run(give_up())
         until_waiters(client, f"{controller.scope}/qa", 0)

@@ -95,6 +95,16 @@ class TestWatch:
                 await client.create_gate(f"g{number}")
                 assert (await anext(watch)).name == f"g{number}"
 
+    async def test_another_task_can_end_it(self, coordinator: Coordinator):
+        async with AsyncClient() as client, client.watch() as watch:
+            step = asyncio.ensure_future(anext(watch))
+            while watch._stream is None or watch._stream._read is None:
+                await asyncio.sleep(0)
+            await watch.close()
+            with pytest.raises(StopAsyncIteration):
+                await step
+            assert [event async for event in watch] == []
+
     def test_another_store_is_told(self, coordinator: Coordinator, client: Client, tmp_path: Path):
         client.create_gate("a")
         with client.watch(initial_state=True) as watch:
@@ -173,6 +183,22 @@ class TestFollowers:
 
         with controller.auto_approver({"qa": rule}):
             controller.wait_sync("qa")
+
+    def test_what_is_asynchronous_is_refused_and_approves_nothing(self, client: Client, caplog):
+        controller = GateController({"qa": ApprovalGate()}, scope="s")
+        for begin in (controller.notify, client.notify, lambda rule: controller.auto_approver({"qa": rule})):
+            with pytest.raises(TypeError, match="is asynchronous: give a plain function, or use AsyncClient"):
+                begin(_yes)
+        # Nobody sees what this returns before it is called.
+        with controller.auto_approver({"qa": lambda: _yes()}):
+            worker = threading.Thread(target=lambda: controller.wait_sync("qa"))
+            worker.start()
+            eventually(lambda: "the callback for gate s/qa failed" in caplog.text, "it is logged")
+            assert "is asynchronous" in caplog.text
+            assert controller.status("qa") is GateStatus.WAITING
+        controller.approve("qa", comment="by hand")
+        worker.join(30)
+        assert client.get_gate("s/qa").resolution.reason == "by hand"
 
     def test_a_callback_that_exits_ends_nothing(self, client: Client, caplog):
         controller = GateController({"qa": ApprovalGate(), "prod": ApprovalGate()}, scope="s")

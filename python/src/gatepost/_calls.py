@@ -29,7 +29,7 @@ class Calls:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._connection: _Connection | None = None
-        self._closed = False
+        self.is_closed = False
 
     async def call(self, method: str, request: Message, _answer: type[T], *, repeat: bool = True) -> T:
         """Makes a call, and makes it again while that may help."""
@@ -46,7 +46,7 @@ class Calls:
                 await asyncio.sleep(pause)
             except asyncio.CancelledError:
                 # gRPC says so too when its channel is closed.
-                if self._closed:
+                if self.is_closed:
                     raise ClosedError("the client was closed") from None
                 raise
             else:
@@ -59,12 +59,12 @@ class Calls:
 
     async def close(self) -> None:
         """Closes the connections, and ends what is under way."""
-        self._closed = True
+        self.is_closed = True
         if self._connection is not None:
             await self._connection.close()
 
     def _connected(self) -> _Connection:
-        if self._closed:
+        if self.is_closed:
             raise ClosedError("the client was closed")
         loop = asyncio.get_running_loop()
         if self._connection is None:

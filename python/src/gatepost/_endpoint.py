@@ -65,11 +65,15 @@ class Endpoint:
 
         Raises:
             AddressError: The server is no address.
+            ValueError: The token is one that no header can carry.
             OSError: The file of roots cannot be read.
 
         """
         server = server or os.environ.get("GATEPOST_SERVER") or DEFAULT_SERVER
         token = token or os.environ.get("GATEPOST_TOKEN") or None
+        # Without the token itself, which is a secret.
+        if token and not (token.isascii() and token.isprintable()):
+            raise ValueError("the token has a line break or another character that is not printable ASCII")
         scheme, authority = _parse(server)
         if tls is False and scheme == "https":
             raise AddressError(f"{server!r} asks for TLS, and tls=False for none")

@@ -58,4 +58,8 @@ _shared: dict[Endpoint, Shared] = {}
 def shared(endpoint: Endpoint) -> Shared:
     """Returns what this process shares for an endpoint."""
     with _lock:
-        return _shared.setdefault(endpoint, Shared(endpoint))
+        known = _shared.get(endpoint)
+        # What somebody has closed is of no use to those who come later.
+        if known is None or known.client.is_closed:
+            known = _shared[endpoint] = Shared(endpoint)
+        return known

@@ -61,6 +61,9 @@ class AsyncWatch:
             try:
                 await self._receive()
             except GatepostError as error:
+                if self._closed:
+                    # By another task, meanwhile.
+                    raise StopAsyncIteration from None
                 await self._disconnect()
                 self._memory.on_error(error)
                 await self._pauses.sleep(f"the watch of {self._request.prefix or 'all gates'}", error)

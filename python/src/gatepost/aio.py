@@ -10,7 +10,7 @@ import uuid
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import empty_pb2, struct_pb2
+from google.protobuf import empty_pb2
 
 from gatepost import v1
 from gatepost._backoff import Pauses
@@ -27,7 +27,7 @@ from gatepost.errors import (
     StoreReplacedError,
     UnavailableError,
 )
-from gatepost.model import Decision, GateStatus, Listing
+from gatepost.model import Decision, GateStatus, Listing, struct_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
@@ -38,7 +38,7 @@ log = logging.getLogger("gatepost")
 
 
 class AsyncClient:
-    """A way to a coordinator, on one event loop: the one that first uses it.
+    """A way to a coordinator, on one event loop: the one that first uses it. On another one it raises `RuntimeError`.
 
     It connects when it is first used and again when a connection breaks. Waits and watches have a connection of their
     own, so that calls never queue behind them. A coordinator takes 1,024 streams on one connection, and those beyond
@@ -78,6 +78,11 @@ class AsyncClient:
     def address(self) -> str:
         """Where the coordinator is, as `http://host:port`."""
         return self._calls.endpoint.address
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed, so that every call raises `ClosedError`."""
+        return self._calls.is_closed
 
     async def create_gate(self, gate: str, spec: v1.Spec | None = None, *, request_id: str = "") -> v1.Gate:
         """Creates a gate; succeeds if it exists with an equal spec. `gatepost.spec()` makes specs.
@@ -132,6 +137,7 @@ class AsyncClient:
         spec: v1.Spec | None = None,
         round: int = 0,  # noqa: A002
         waiter: v1.Waiter | None = None,
+        _on_seen: Callable[[], object] | None = None,
     ) -> Decision:
         """Waits until a gate's round is decided, through disconnects and restarts of the coordinator, and says how.
 
@@ -162,6 +168,8 @@ class AsyncClient:
                         pauses.reset()
                         if response.HasField("gate"):
                             memory.on_gate(response.gate)
+                            if _on_seen:
+                                _on_seen()
                             log.debug(
                                 "gate %s is %s in round %d",
                                 gate,
@@ -204,12 +212,13 @@ class AsyncClient:
             AlreadyResolvedError: Somebody or the deadline was first.
             GateNotFoundError: There is no such gate.
             GateChangedError: The gate is in another round or state, or about something else.
+            ValueError: The inputs are not JSON, or have a whole number beyond 2^53, which would arrive as another.
 
         """
         request = v1.ApproveRequest(
             gate=gate,
             comment=comment,
-            inputs=None if inputs is None else _struct(inputs),
+            inputs=None if inputs is None else struct_of(inputs),
             round=round,
             etag=etag,
             subject_digest=subject_digest,
@@ -301,7 +310,8 @@ class AsyncClient:
     async def notify(self, callback: Callable[[v1.Gate], Awaitable[object] | object], prefix: str = "") -> None:
         """Calls back with each gate that waits, and with each that begins to, until it is cancelled.
 
-        An exception of the callback is logged, and the gate is not told again. What still waits is told again when a
+        Calls come one after another: a callback that takes long holds up the next. What it raises is logged, and the
+        gate is not told again. What still waits is told again when a
         watch has to start over: after its connection broke at the start, or when the coordinator's store was replaced.
         """
         async with aclosing(self._waiting(prefix)) as gates:
@@ -318,8 +328,9 @@ class AsyncClient:
     ) -> None:
         """Approves each gate that waits, or begins to, and whose rule says so, until it is cancelled.
 
-        `rules` are by the gates' full names. A rule is asked once for each round that waits; where it says no, or
-        raises, the gate goes on waiting for a person. Only the round that was waiting is approved.
+        `rules` are by the gates' full names, and asked one after another. A rule is asked once for each round that
+        waits, not again and again: where it says no, or raises, the gate goes on waiting for a person. Only the round
+        that was waiting is approved.
         """
 
         async def decide(gate: v1.Gate) -> None:
@@ -375,9 +386,3 @@ def _this_process() -> v1.Waiter:
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-def _struct(inputs: Mapping[str, Any]) -> struct_pb2.Struct:
-    struct = struct_pb2.Struct()
-    struct.update(inputs)
-    return struct

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import logging
 import os
 import threading
@@ -45,8 +46,8 @@ class Client:
     """A way to a coordinator for any number of threads.
 
     Arguments, retries and errors are those of `AsyncClient`. All blocking calls of a process share one thread, which
-    does their I/O; whoever blocks sleeps meanwhile, and Ctrl-C ends it at once, on the coordinator too. It must not be
-    used on an event loop, which it would block: use `AsyncClient` there.
+    does their I/O; whoever blocks sleeps meanwhile, and Ctrl-C ends a call of the main thread at once, on the
+    coordinator too. It must not be used on an event loop, which it would block: use `AsyncClient` there.
     """
 
     def __init__(self, server: str | None = None, *, token: str | None = None, tls: Tls = None) -> None:
@@ -63,6 +64,11 @@ class Client:
     def address(self) -> str:
         """Where the coordinator is, as `http://host:port`."""
         return self._endpoint.address
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed, so that every call raises `ClosedError`."""
+        return self._inner.is_closed
 
     create_gate = _blocking(AsyncClient.create_gate)
     get_gate = _blocking(AsyncClient.get_gate)
@@ -94,6 +100,10 @@ class Client:
         """Calls back, in a thread of its own, with each gate that waits and each that begins to.
 
         See `AsyncClient.notify`. It goes on until what is returned is closed, or the process ends.
+
+        Raises:
+            TypeError: The callback is asynchronous.
+
         """
         return Follower(self._current().notify(_in_thread(callback), prefix))
 
@@ -101,6 +111,10 @@ class Client:
         """Approves each gate that waits, or begins to, and whose rule says so: see `AsyncClient.auto_approver`.
 
         Rules run in a thread of their own. It goes on until what is returned is closed, or the process ends.
+
+        Raises:
+            TypeError: A rule is asynchronous.
+
         """
         rules = {name: _in_thread(rule) for name, rule in rules.items()}
         return Follower(self._current().auto_approver(rules, prefix))
@@ -215,8 +229,28 @@ def _report(work: Future[None]) -> None:
         log.error("following gates ended: %s", error)
 
 
+def refuse_async(function: Callable[..., object]) -> None:
+    """Refuses a function whose result nobody here awaits: a rule would say yes by merely being called."""
+    if inspect.iscoroutinefunction(function):
+        raise _asynchronous(function)
+
+
+def _plain_result(function: Callable[..., object], result: T) -> T:
+    """Refuses what only an event loop could wait for."""
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise _asynchronous(function)
+    return result
+
+
+def _asynchronous(function: Callable[..., object]) -> TypeError:
+    return TypeError(f"{function} is asynchronous: give a plain function, or use AsyncClient")
+
+
 def _in_thread(function: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, T]]:
     """Makes a function one that runs in a thread of its own, so that it may block."""
+    refuse_async(function)
 
     async def call(*args: Any) -> T:
         done: Future[T] = Future()
@@ -224,7 +258,7 @@ def _in_thread(function: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, 
 
         def work() -> None:
             try:
-                done.set_result(function(*args))
+                done.set_result(_plain_result(function, function(*args)))
             except Exception as error:  # noqa: BLE001
                 done.set_exception(error)
             except BaseException as error:  # noqa: BLE001

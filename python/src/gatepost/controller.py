@@ -6,9 +6,10 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from gatepost import model
+from gatepost import model, v1
 from gatepost._endpoint import Endpoint, Tls
 from gatepost._shared import shared
+from gatepost.client import refuse_async
 from gatepost.errors import GateNotFoundError, InvalidRequestError
 from gatepost.gate import ApprovalGate, Place, state_of, unique
 from gatepost.model import GateStatus
@@ -16,8 +17,6 @@ from gatepost.model import GateStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from gatepost import v1
-    from gatepost.aio import AsyncClient
     from gatepost.client import Client, Follower
 
 
@@ -36,7 +35,8 @@ class GateController:
         token: Shown to the coordinator. Default: GATEPOST_TOKEN, else none.
         tls: See `Client`. Default: TLS if the server's address says `https`.
 
-    Every method that takes a name raises `KeyError` if there is no such gate.
+    Every method that takes the name of a gate that must exist raises `KeyError` if it was neither declared here nor is
+    on the coordinator. A declared gate that was used and then deleted is a `GateNotFoundError`: it is made once.
 
     Raises:
         AddressError: The server is no address.
@@ -67,7 +67,7 @@ class GateController:
 
     @property
     def client(self) -> Client:
-        """The client of the coordinator, for what a controller does not do."""
+        """The client of the coordinator, for what a controller does not do. All its gates share it: leave it open."""
         return self._shared.client
 
     def add_gate(self, name: str, gate: ApprovalGate) -> None:
@@ -91,7 +91,7 @@ class GateController:
         if gate is not None:
             return gate
         try:
-            return self._found(name, self.client.get_gate(self._full(name)))
+            return self._undeclared(name, self.client.get_gate(self._full(name)).spec)
         except GateNotFoundError:
             return None
         except InvalidRequestError:
@@ -119,44 +119,64 @@ class GateController:
 
     def wait_sync(self, name: str) -> None:
         """Blocks the thread until a gate is approved: see `ApprovalGate.wait_sync`."""
-        self._gate(name).wait_sync()
+        gate = self._gates.get(name)
+        if gate is not None:
+            gate.wait_sync()
+            return
+        try:
+            self._undeclared(name).wait_sync()
+        except (GateNotFoundError, InvalidRequestError):
+            raise _unknown(name) from None
 
     async def wait_async(self, name: str) -> None:
         """Waits on the running event loop until a gate is approved: see `ApprovalGate.wait_async`."""
         gate = self._gates.get(name)
-        if gate is None:
-            async with self._shared.on_this_loop() as client:
-                gate = await self._find(client, name)
-        await gate.wait_async()
+        if gate is not None:
+            await gate.wait_async()
+            return
+        try:
+            await self._undeclared(name).wait_async()
+        except (GateNotFoundError, InvalidRequestError):
+            raise _unknown(name) from None
 
     def reset_all(self) -> None:
         """Makes all gates of the scope PENDING, other hosts' too. Whoever waits on an undecided round waits on.
+
+        The declared gates that nobody has used yet are made first, so that those with `auto_approve` are PENDING too.
 
         Raises:
             LimitError: They are more than 200; none was reset.
 
         """
+        self._make_declared()
         self.client.reset_gates(self._scope)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Returns the state of all gates of the scope as plain data, as a checkpoint has it.
 
-        By name: `status` (a value of `GateStatus`), `reason`, `timeout` in seconds or None, and `auto_approve`.
+        By name: `status` (a value of `GateStatus`), `reason`, `timeout` in seconds or None, `auto_approve`, and
+        `required_approvals`.
         """
-        unmade = [(name, gate) for name, gate in list(self._gates.items()) if not gate._is_made]  # noqa: SLF001
-        made = {name: gate.to_dict() for name, gate in unmade}
-        return made | {name: state_of(gate) for name, gate in self._listed().items()}
+        self._make_declared()
+        return {name: state_of(gate) for name, gate in self._listed().items()}
 
     def restore_from_dict(self, data: Mapping[str, Mapping[str, Any]]) -> None:
         """Brings gates to the state that `to_dict` has told of, and makes those that are missing.
 
-        Approved and rejected gates are decided again where they are undecided, all others are PENDING or WAITING. What
-        a person has decided on the coordinator stands, even if the data are older than that.
+        Approved and rejected gates are decided again where they are undecided, all others are PENDING or WAITING. An
+        approval by more than one is not restored: nobody can speak for them, so the gate asks again.
+
+        What a person has decided on the coordinator stands, even if the data are older than that. Only a decision that
+        comes between the look at a gate that has timed out or was auto-approved and its reset is reset away.
         """
         for name, state in data.items():
             gate = self.get_gate(name)
             if gate is None:
-                gate = ApprovalGate(state.get("timeout"), bool(state.get("auto_approve", False)))
+                gate = ApprovalGate(
+                    state.get("timeout"),
+                    bool(state.get("auto_approve", False)),
+                    required_approvals=int(state.get("required_approvals", 0)),
+                )
                 self.add_gate(name, gate)
             gate._restore(GateStatus(state["status"]), str(state.get("reason", "")))  # noqa: SLF001
 
@@ -165,10 +185,10 @@ class GateController:
 
         See `Client.notify`. It goes on until what is returned is closed, or the process ends.
         """
+        refuse_async(callback)
 
-        def tell(gate: v1.Gate) -> None:
-            if gate.name != self._scope:
-                callback(self._relative(gate.name))
+        def tell(gate: v1.Gate) -> object:
+            return callback(self._relative(gate.name)) if gate.name != self._scope else None
 
         return self.client.notify(tell, self._scope)
 
@@ -185,18 +205,18 @@ class GateController:
             raise _unknown(name)
         return gate
 
-    async def _find(self, client: AsyncClient, name: str) -> ApprovalGate:
-        try:
-            return self._found(name, await client.get_gate(self._full(name)))
-        except (GateNotFoundError, InvalidRequestError):
-            raise _unknown(name) from None
+    def _make_declared(self) -> None:
+        """Makes the declared gates that nobody has used yet."""
+        for gate in list(self._gates.values()):
+            gate._make()
 
-    def _found(self, name: str, gate: v1.Gate) -> ApprovalGate:
-        """Makes a handle of a gate that is on the coordinator."""
-        found = ApprovalGate(model.timeout_of(gate.spec), gate.spec.auto_approve)
-        found._put(Place(self._shared, gate.name, name))  # noqa: SLF001
-        found._is_made = True  # noqa: SLF001
-        return found
+    def _undeclared(self, name: str, spec: v1.Spec | None = None) -> ApprovalGate:
+        """Makes a handle of a gate that others make."""
+        spec = spec or v1.Spec()
+        gate = ApprovalGate(model.timeout_of(spec), spec.auto_approve)
+        gate._put(Place(self._shared, self._full(name), name))  # noqa: SLF001
+        gate._on_made()  # noqa: SLF001
+        return gate
 
     def _listed(self, statuses: Iterable[GateStatus] = ()) -> dict[str, v1.Gate]:
         """Lists the scope's gates on the coordinator by name."""

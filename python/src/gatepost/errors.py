@@ -53,7 +53,7 @@ class AddressError(GatepostError, ValueError):
 
 
 class ClosedError(GatepostError):
-    """The client was closed, or used on another event loop than its own."""
+    """The client was closed."""
 
 
 class GateDeletedError(GatepostError):
@@ -100,7 +100,7 @@ class RefusedError(GatepostError):
 
 
 class InvalidRequestError(RefusedError, ValueError):
-    """A name, a spec or another value that no gate can have; `metadata["field"]` says which."""
+    """A name, a spec or another value that no gate can have; `metadata["field"]` says which, where one is known."""
 
 
 class GateNotFoundError(RefusedError):
@@ -139,6 +139,7 @@ REASONS: dict[str, type[RefusedError | UnavailableError]] = {
     "INVALID_NAME": InvalidRequestError,
     "INVALID_SPEC": InvalidRequestError,
     "INVALID_ARGUMENT": InvalidRequestError,
+    "INVALID_MESSAGE": InvalidRequestError,
     "REQUEST_ID_REUSED": InvalidRequestError,
     "GATE_NOT_FOUND": GateNotFoundError,
     "ROUND_NOT_FOUND": GateNotFoundError,

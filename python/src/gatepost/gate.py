@@ -115,23 +115,26 @@ class ApprovalGate:
         self._decide(lambda client, gate: client.reject(gate, reason=reason))
 
     def wait_sync(self) -> None:
-        """Blocks the thread until the gate is approved, also through restarts of the coordinator. Ctrl-C ends it.
+        """Blocks the thread until the gate is approved, also through restarts of the coordinator.
+
+        Ctrl-C ends it in the main thread.
 
         Raises:
             GateRejectedError: It was rejected, or deleted before it was decided.
             GateTimeoutError: Nobody decided in time. A gate that has timed out stays so until it is reset.
             GateDeletedError: It was deleted while the connection was down.
+            GateNotFoundError: It was deleted before this wait: a gate is made once.
 
         """
         place = self._placed()
-        decision = place.shared.client.wait(place.gate, spec=self._unmade_spec())
+        decision = place.shared.client.wait(place.gate, spec=self._unmade_spec(), _on_seen=self._on_made)
         self._settle(decision)
 
     async def wait_async(self) -> None:
         """Waits on the running event loop: otherwise as `wait_sync`. Cancelling it ends it on the coordinator too."""
         place = self._placed()
         async with place.shared.on_this_loop() as client:
-            decision = await client.wait(place.gate, spec=self._unmade_spec())
+            decision = await client.wait(place.gate, spec=self._unmade_spec(), _on_seen=self._on_made)
         self._settle(decision)
 
     def reset(self) -> None:
@@ -164,8 +167,12 @@ class ApprovalGate:
             return None
         place = self._placed()
         gate = place.shared.client.create_gate(place.gate, self._spec)
-        self._is_made = True
+        self._on_made()
         return gate
+
+    def _on_made(self) -> None:
+        """Notes that the gate is on the coordinator; a wait tells so at once, however it ends."""
+        self._is_made = True
 
     def _unmade_spec(self) -> v1.Spec | None:
         """What a wait makes the gate from; nothing once it was made: a gate that is deleted then stays deleted."""
@@ -185,12 +192,11 @@ class ApprovalGate:
             return
 
     def _settle(self, decision: Decision) -> None:
-        self._is_made = True
         name = self._placed().name
         if decision.status is GateStatus.REJECTED:
             raise rejected(name, decision.gate)
         if decision.status is GateStatus.TIMED_OUT:
-            raise GateTimeoutError(name, self.timeout or 0.0)
+            raise GateTimeoutError(name, self.timeout or model.timeout_of(decision.gate.spec) or 0.0)
 
     def _restore(self, status: GateStatus, reason: str) -> None:
         """Brings the gate to a state that it had: see `GateController.restore_from_dict`."""
@@ -202,7 +208,8 @@ class ApprovalGate:
         wanted = status if status in (GateStatus.APPROVED, GateStatus.REJECTED) else GateStatus.PENDING
         if decision and decision.status is not wanted:
             self.reset()
-        if wanted is GateStatus.APPROVED:
+        # One approval would speak for one of them only, and for the wrong one.
+        if wanted is GateStatus.APPROVED and gate.spec.required_approvals <= 1:
             self.approve(comment=reason)
         elif wanted is GateStatus.REJECTED:
             self.reject(reason)
@@ -215,6 +222,7 @@ def state_of(gate: v1.Gate) -> dict[str, Any]:
         "reason": gate.resolution.reason,
         "timeout": model.timeout_of(gate.spec),
         "auto_approve": gate.spec.auto_approve,
+        "required_approvals": gate.spec.required_approvals,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +12,11 @@ from google.protobuf import duration_pb2, struct_pb2
 from gatepost import v1
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+
+WHOLE_NUMBER_MAX = 2**53
+"""Numbers are doubles, in which not every larger whole number has a place."""
 
 
 class GateStatus(Enum):
@@ -138,6 +143,29 @@ def _duration(seconds: float) -> duration_pb2.Duration:
     except (OverflowError, ValueError) as error:
         raise ValueError(f"a timeout of {seconds} seconds: give a finite number, or None to wait for ever") from error
     return duration
+
+
+def struct_of(values: Mapping[str, Any]) -> struct_pb2.Struct:
+    """Returns plain values as messages have them.
+
+    Raises:
+        ValueError: They are not JSON, or one of them is a whole number that a double cannot hold.
+
+    """
+
+    def check(value: Any) -> None:
+        if isinstance(value, int) and abs(value) > WHOLE_NUMBER_MAX:
+            raise ValueError(f"{value} is beyond 2^53, and would arrive as another number: give a string")
+        if isinstance(value, Mapping):
+            value = list(value.values())
+        if isinstance(value, (list, tuple)):
+            for item in value:
+                check(item)
+
+    check(values)
+    struct = struct_pb2.Struct()
+    struct.update(values)
+    return struct
 
 
 def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
