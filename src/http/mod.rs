@@ -1,6 +1,6 @@
 //! The JSON API: the calls of the gRPC service, for those who speak HTTP.
 //!
-//! It is the same service behind it, so that every rule, limit and error is the same. [`routes`] is the one table from
+//! It is the same service behind it, so that every rule, limit and error is the same. `routes` is the one table from
 //! routes to calls; a request is read as the JSON of the call's message, and answered with the JSON of its answer.
 
 use std::sync::Arc;
