@@ -99,7 +99,7 @@ fn a_forbidden_import_is_seen_however_it_is_written() {
 fn an_allowed_import_and_what_only_looks_like_one_are_not_complained_of() {
     for (file, code) in [
         ("src/main.rs", "use gatepost::{cli, config::Config, server};"),
-        ("src/http/mod.rs", "use tonic::codegen::http; use super::coordinator; type R = http::Request<()>;"),
+        ("src/http/mod.rs", "use tonic::codegen::http; use super::proto; type R = http::Request<()>;"),
         ("src/coordinator/mod.rs", "use crate::store::{self, Store}; fn f(e: store::Error) { store::Error::Conflict }"),
         ("src/store/sled.rs", "use super::codec; use crate::domain::{Gate, Status::*}; use sled::Db;"),
         (
