@@ -14,6 +14,9 @@ mod codec;
 /// Largest request: twice the largest spec and inputs together. A larger one is refused before it is read.
 pub const REQUEST_BYTES_MAX: usize = 128 * 1024;
 
+/// The domain of the `google.rpc.ErrorInfo` in every refusal.
+pub const ERROR_DOMAIN: &str = "gatepost";
+
 /// The encoded `FileDescriptorSet` of the API, for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));
 
@@ -34,10 +37,19 @@ pub fn to_json<M: Message + Name>(message: &M) -> Result<String, JsonError> {
 ///
 /// [`JsonError`] if the text is not the JSON of such a message.
 pub fn from_json<M: Message + Name + Default>(json: &str) -> Result<M, JsonError> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
+    Ok(dynamic_from_json::<M>(json.as_bytes())?.transcode_to()?)
+}
+
+/// Reads a message from its `ProtoJSON`, as one whose fields are found by name.
+///
+/// # Errors
+///
+/// As [`from_json`].
+pub fn dynamic_from_json<M: Name>(json: &[u8]) -> Result<DynamicMessage, JsonError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
     let dynamic = DynamicMessage::deserialize(descriptor::<M>()?, &mut deserializer)?;
     deserializer.end()?;
-    Ok(dynamic.transcode_to()?)
+    Ok(dynamic)
 }
 
 /// Why a message has no JSON, or JSON no message.
@@ -57,12 +69,7 @@ pub enum JsonError {
     Decode(#[from] prost::DecodeError),
 }
 
-/// Finds the descriptor of a message of the API.
-///
-/// # Errors
-///
-/// [`JsonError`] if it is not one.
-pub fn descriptor<M: Name>() -> Result<prost_reflect::MessageDescriptor, JsonError> {
+fn descriptor<M: Name>() -> Result<prost_reflect::MessageDescriptor, JsonError> {
     static POOL: LazyLock<Result<DescriptorPool, prost_reflect::DescriptorError>> =
         LazyLock::new(|| DescriptorPool::decode(DESCRIPTOR_SET));
     let pool = POOL.as_ref().map_err(JsonError::Descriptors)?;

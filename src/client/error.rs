@@ -7,8 +7,7 @@ use std::io;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// The domain of the coordinator's reasons.
-const DOMAIN: &str = "gatepost";
+use crate::proto::ERROR_DOMAIN;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +93,7 @@ impl Error {
     }
 
     pub(super) fn from_status(address: &str, status: Status) -> Self {
-        if let Some(info) = status.get_details_error_info().filter(|info| info.domain == DOMAIN) {
+        if let Some(info) = status.get_details_error_info().filter(|info| info.domain == ERROR_DOMAIN) {
             let metadata = info.metadata.into_iter().collect();
             return Self::refused(&status, info.reason, metadata);
         }

@@ -13,10 +13,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::coordinator::{Error, StoreError};
 use crate::domain::{Gate, Invalid, InvalidKind, Refusal};
-use crate::proto::REQUEST_BYTES_MAX;
-
-/// The domain of every reason, as `google.rpc.ErrorInfo` asks for.
-const DOMAIN: &str = "gatepost";
+use crate::proto::{ERROR_DOMAIN, REQUEST_BYTES_MAX};
 
 impl From<Invalid> for Status {
     fn from(invalid: Invalid) -> Self {
@@ -183,7 +180,7 @@ fn bad_request<const N: usize>(
 
 fn info(reason: &str, metadata: impl IntoIterator<Item = (&'static str, String)>) -> ErrorDetails {
     let metadata: HashMap<String, String> = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    ErrorDetails::with_error_info(reason, DOMAIN, metadata)
+    ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata)
 }
 
 fn time(time: SystemTime) -> String {

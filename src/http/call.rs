@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use super::message::{self, invalid};
 use super::routes::{Route, Rpc};
-use super::status::{json_response, refused};
+use super::status::{internal, json_response, refused};
 use super::stream;
 use crate::proto;
 use crate::proto::gate_service_server::GateService;
@@ -93,7 +93,7 @@ fn to_response<M: Message + Name>(message: &M) -> Result<Response, Status> {
 }
 
 pub fn to_json<M: Message + Name>(message: &M) -> Result<String, Status> {
-    proto::to_json(message).map_err(|error| refused(Code::Internal, "INTERNAL", &error.to_string()))
+    proto::to_json(message).map_err(|error| internal(&error))
 }
 
 async fn read_body(headers: &HeaderMap, body: axum::body::Body) -> Result<Vec<u8>, Status> {

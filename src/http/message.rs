@@ -4,21 +4,16 @@ use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage, Value};
 use tonic::{Code, Status};
 
-use super::status::refused;
-use crate::proto;
+use super::status::{internal, refused};
+use crate::proto::{self, JsonError};
 
 /// Reads a message from its JSON, which may be empty, and sets fields from text.
 pub fn read<M: Message + Name + Default>(json: &[u8], fields: &[(&str, &str, String)]) -> Result<M, Status> {
-    let descriptor =
-        proto::descriptor::<M>().map_err(|error| refused(Code::Internal, "INTERNAL", &error.to_string()))?;
-    let mut message = if json.is_empty() {
-        DynamicMessage::new(descriptor)
-    } else {
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let read = DynamicMessage::deserialize(descriptor, &mut deserializer);
-        read.and_then(|message| deserializer.end().map(|()| message))
-            .map_err(|error| invalid(&format!("the body is not the JSON of a {}: {error}", M::NAME)))?
-    };
+    let json = if json.is_empty() { b"{}" } else { json };
+    let mut message = proto::dynamic_from_json::<M>(json).map_err(|error| match error {
+        JsonError::Json(error) => invalid(&format!("the body is not the JSON of a {}: {error}", M::NAME)),
+        error => internal(&error),
+    })?;
     for (shown, name, text) in fields {
         set(&mut message, shown, name, text)?;
     }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::proto::{ERROR_DOMAIN, JsonError};
+
 /// Answers with a status.
 pub fn response(status: &Status) -> Response {
     let mut response = json_response(body(status).to_string());
@@ -43,7 +45,12 @@ pub fn no_such_path(path: &str) -> Status {
 
 /// Makes a status of this API's own. The reasons of the service are in its table.
 pub fn refused(code: Code, reason: &str, message: &str) -> Status {
-    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, "gatepost", []))
+    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []))
+}
+
+/// Makes the status of a message that has no JSON, which no caller can bring about.
+pub fn internal(error: &JsonError) -> Status {
+    refused(Code::Internal, "INTERNAL", &error.to_string())
 }
 
 /// The JSON of a status: a `google.rpc.Status`.
