@@ -10,9 +10,15 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use jiff::{Span, SpanRelativeTo};
 
+pub mod file;
+
 /// The flags of `gatepost serve`, as written.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
+    /// Configuration file, in TOML
+    #[arg(long, env = "GATEPOST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Address to listen on
     #[arg(long, env = "GATEPOST_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:7070")]
     pub listen: SocketAddr,
@@ -92,11 +98,16 @@ pub struct Config {
     pub connections_max: usize,
     /// How long open calls may take to end once the server stops.
     pub drain: Duration,
+    /// Where people reach the coordinator, without a slash at the end; none is the address that it listens on.
+    pub public_url: Option<String>,
 }
 
 /// Why the server cannot be started as told.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The configuration file cannot be taken.
+    #[error(transparent)]
+    File(#[from] file::Error),
     /// Everybody who reaches the address could decide every gate.
     #[error(
         "{0} can be reached from other machines, and nothing protects it yet: \
@@ -112,7 +123,9 @@ impl TryFrom<ServeArgs> for Config {
         if !args.listen.ip().is_loopback() && !args.insecure {
             return Err(Error::Exposed(args.listen));
         }
+        let file = args.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
         Ok(Self {
+            public_url: file.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             listen: args.listen,
             data_dir: args.data_dir,
             cache_bytes: args.cache_mib * 1024 * 1024,
@@ -131,6 +144,7 @@ mod tests {
     fn args(listen: &str, insecure: bool) -> ServeArgs {
         let listen = listen.parse().unwrap();
         ServeArgs {
+            config: None,
             listen,
             data_dir: "data".into(),
             cache_mib: 2,
@@ -148,8 +162,8 @@ mod tests {
             assert!(Config::try_from(args(listen, false)).is_ok(), "{listen}");
         }
         for listen in ["0.0.0.0:7070", "[::]:7070", "192.168.1.2:7070"] {
-            let exposed = Error::Exposed(listen.parse().unwrap());
-            assert_eq!(Config::try_from(args(listen, false)).unwrap_err(), exposed, "{listen}");
+            let error = Config::try_from(args(listen, false)).unwrap_err();
+            assert!(matches!(error, Error::Exposed(address) if address == listen.parse().unwrap()), "{listen}");
             assert!(Config::try_from(args(listen, true)).is_ok(), "{listen}");
         }
     }

@@ -9,6 +9,7 @@ pub use codec::Codec;
 pub use generated::*;
 pub use prost_types::{Duration, Struct, Timestamp};
 
+mod answer;
 mod codec;
 
 /// Largest request: twice the largest spec and inputs together. A larger one is refused before it is read.

@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("domain", &[]),
     ("config", &[]),
-    ("proto", &[]),
+    ("proto", &["domain"]),
 ];
 
 /// What the domain may not use of std: it has no I/O, no clock and no threads.

@@ -78,6 +78,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
         retention_events: None,
         connections_max: CONNECTIONS_MAX,
         drain: DRAIN,
+        public_url: None,
     };
 
     let (stop, stopped) = oneshot::channel::<()>();

@@ -3,14 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use prost::{Message, Name};
+use prost_types::Value;
 use prost_types::value::Kind;
-use prost_types::{Struct, Timestamp, Value};
 use sha2::{Digest, Sha256};
 
 use crate::coordinator::{Call, RequestId, View, WaitQuery, Waiter};
 use crate::domain::{
-    Ballot, Cause, Etag, Event, EventKind, Gate, GateName, Inputs, Invalid, InvalidKind, Link, Principal, Resolution,
-    Revision, Round, Spec, Status, Subject, Uid, Verdict, Vote, limits,
+    Ballot, Etag, GateName, Inputs, Invalid, InvalidKind, Link, Principal, Revision, Round, Spec, Status, Subject, Uid,
+    limits,
 };
 use crate::proto;
 
@@ -161,7 +161,8 @@ pub fn statuses(numbers: &[i32]) -> Result<Vec<Status>, Invalid> {
         let problem = format!("has {number}, which is no status: use those of GateStatus other than UNSPECIFIED");
         Invalid::new(InvalidKind::Argument, "statuses", problem)
     };
-    let known = |number: &i32| Status::ALL.into_iter().find(|status| gate_status(*status) as i32 == *number);
+    let known =
+        |number: &i32| Status::ALL.into_iter().find(|status| proto::GateStatus::from(*status) as i32 == *number);
     numbers.iter().map(|number| known(number).ok_or_else(|| unknown(*number))).collect()
 }
 
@@ -199,117 +200,7 @@ pub fn view(view: &View) -> proto::Gate {
     proto::Gate {
         waiters: view.waiters.iter().map(live_waiter).collect(),
         waiter_count: u32::try_from(view.waiter_count).unwrap_or(u32::MAX),
-        ..gate(&view.gate)
-    }
-}
-
-/// A gate as it is kept, without those who wait on it.
-pub fn gate(gate: &Gate) -> proto::Gate {
-    proto::Gate {
-        name: gate.name.to_string(),
-        uid: gate.uid.to_string(),
-        round: gate.round.get(),
-        status: gate_status(gate.status).into(),
-        spec: Some(spec_message(&gate.spec)),
-        resolution: gate.resolution.as_ref().map(|resolved| resolution(resolved, gate.status)),
-        votes: gate.votes.iter().map(vote).collect(),
-        approvals_missing: gate.approvals_missing(),
-        waiters: Vec::new(),
-        waiter_count: 0,
-        requester: gate.requester.to_string(),
-        create_time: Some(gate.create_time.into()),
-        update_time: Some(gate.update_time.into()),
-        wait_time: gate.wait_time.map(Timestamp::from),
-        deadline: gate.deadline.map(Timestamp::from),
-        revision: gate.revision.0,
-        // What would be, but is not, has no state to name.
-        etag: if gate.revision == Revision::ZERO { String::new() } else { gate.etag().0 },
-    }
-}
-
-/// Something that happened.
-pub fn event(event: &Event) -> proto::Event {
-    let kind = match event.kind {
-        EventKind::Created => proto::EventType::Created,
-        EventKind::Waiting => proto::EventType::Waiting,
-        EventKind::Voted => proto::EventType::Voted,
-        EventKind::Resolved => proto::EventType::Resolved,
-        EventKind::Reset => proto::EventType::Reset,
-        EventKind::Deleted => proto::EventType::Deleted,
-    };
-    event_message(&event.gate, kind, event.time, event.actor.as_ref())
-}
-
-/// What exists, told as an event.
-pub fn existing(gate: &Gate) -> proto::Event {
-    event_message(gate, proto::EventType::Existing, gate.update_time, None)
-}
-
-fn event_message(after: &Gate, kind: proto::EventType, time: SystemTime, actor: Option<&Principal>) -> proto::Event {
-    proto::Event {
-        revision: after.revision.0,
-        name: after.name.to_string(),
-        round: after.round.get(),
-        r#type: kind.into(),
-        time: Some(time.into()),
-        actor: principal(actor),
-        gate: Some(gate(after)),
-    }
-}
-
-fn spec_message(spec: &Spec) -> proto::Spec {
-    proto::Spec {
-        // Bounded by the domain far below what a message can hold.
-        timeout: spec.timeout.and_then(|timeout| timeout.try_into().ok()),
-        auto_approve: spec.auto_approve,
-        title: spec.title.clone(),
-        description: spec.description.clone(),
-        labels: spec.labels.clone(),
-        links: spec
-            .links
-            .iter()
-            .map(|Link { title, url }| proto::Link { title: title.clone(), url: url.clone() })
-            .collect(),
-        required_approvals: spec.required_approvals,
-        subject: spec.subject.as_ref().map(|s| proto::Subject { uri: s.uri.clone(), digest: s.digest.clone() }),
-    }
-}
-
-fn resolution(resolution: &Resolution, status: Status) -> proto::Resolution {
-    proto::Resolution {
-        status: gate_status(status).into(),
-        cause: match resolution.cause {
-            Cause::Decision => proto::Cause::Decision,
-            Cause::AutoApprove => proto::Cause::AutoApprove,
-            Cause::Timeout => proto::Cause::Timeout,
-            Cause::Cancelled => proto::Cause::Cancelled,
-        }
-        .into(),
-        by: principal(resolution.by.as_ref()),
-        on_behalf_of: resolution.on_behalf_of.clone(),
-        reason: resolution.reason.clone(),
-        inputs: inputs(&resolution.inputs),
-        time: Some(resolution.time.into()),
-        revision: resolution.revision.0,
-    }
-}
-
-/// Inputs were a message when they came, so they decode.
-fn inputs(inputs: &Inputs) -> Option<Struct> {
-    (!inputs.0.is_empty()).then(|| Struct::decode(inputs.0.as_slice()).ok()).flatten()
-}
-
-fn vote(vote: &Vote) -> proto::Vote {
-    proto::Vote {
-        voter: vote.voter.to_string(),
-        verdict: match vote.verdict {
-            Verdict::Approve => proto::Verdict::Approve,
-            Verdict::Reject => proto::Verdict::Reject,
-        }
-        .into(),
-        comment: vote.comment.clone(),
-        on_behalf_of: vote.on_behalf_of.clone(),
-        time: Some(vote.time.into()),
+        ..proto::Gate::from(&view.gate)
     }
 }
 
@@ -320,18 +211,4 @@ fn live_waiter(waiter: &Waiter) -> proto::Waiter {
         note: waiter.note.clone(),
         since: Some(waiter.since.into()),
     }
-}
-
-fn gate_status(status: Status) -> proto::GateStatus {
-    match status {
-        Status::Pending => proto::GateStatus::Pending,
-        Status::Waiting => proto::GateStatus::Waiting,
-        Status::Approved => proto::GateStatus::Approved,
-        Status::Rejected => proto::GateStatus::Rejected,
-        Status::TimedOut => proto::GateStatus::TimedOut,
-    }
-}
-
-fn principal(principal: Option<&Principal>) -> String {
-    principal.map(ToString::to_string).unwrap_or_default()
 }

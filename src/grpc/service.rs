@@ -103,7 +103,7 @@ impl GateService for Service {
                     _ = heartbeat.tick() => None,
                 };
                 let message = match update.transpose()? {
-                    Some(Some(gate)) => WaitMessage::Gate(convert::gate(&gate)),
+                    Some(Some(gate)) => WaitMessage::Gate(Gate::from(&gate)),
                     Some(None) => break,
                     None => WaitMessage::Heartbeat(Heartbeat {}),
                 };
@@ -147,7 +147,7 @@ impl GateService for Service {
             return Err(Invalid::new(InvalidKind::Name, "prefix", problem).into());
         }
         let gates = self.coordinator.reset_group(&call, &group).await?;
-        Ok(Response::new(ResetGatesResponse { gates: gates.iter().map(convert::gate).collect() }))
+        Ok(Response::new(ResetGatesResponse { gates: gates.iter().map(Gate::from).collect() }))
     }
 
     type WatchStream = ResponseStream<WatchResponse>;
@@ -189,7 +189,7 @@ impl GateService for Service {
             limit: convert::page_size(request.page_size),
         };
         let page = self.coordinator.history(query).await?;
-        let mut entries = page.events.iter().map(|event| convert::event(event)).peekable();
+        let mut entries = page.events.iter().map(|event| Event::from(&**event)).peekable();
         let events = fitting(&mut entries);
         let next = match entries.peek() {
             Some(_) => events.last().map(|event| event.revision),
@@ -222,8 +222,8 @@ fn watch_messages(item: WatchItem) -> Vec<WatchResponse> {
             let created = WatchCreated { revision: revision.0, store_id };
             vec![WatchResponse { created: Some(created), ..WatchResponse::default() }]
         }
-        WatchItem::Existing(gates) => event_messages(gates.iter().map(convert::existing)),
-        WatchItem::Events(events) => event_messages(events.iter().map(|event| convert::event(event))),
+        WatchItem::Existing(gates) => event_messages(gates.iter().map(Event::existing)),
+        WatchItem::Events(events) => event_messages(events.iter().map(|event| Event::from(&**event))),
         WatchItem::Progress(revision) => {
             let progress = WatchProgress { revision: revision.0 };
             vec![WatchResponse { progress: Some(progress), ..WatchResponse::default() }]
