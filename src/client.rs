@@ -30,7 +30,8 @@ use tonic::{Request, Response, Status};
 use crate::proto::gate_service_client::GateServiceClient;
 use crate::proto::{
     ApproveRequest, CreateGateRequest, DeleteGateRequest, Event, Gate, GetGateRequest, ListEventsRequest,
-    ListGatesRequest, RejectRequest, ResetGateRequest, ResetGatesRequest, WaitRequest, WatchRequest,
+    ListGatesRequest, RejectRequest, ReportEvidenceRequest, ResetGateRequest, ResetGatesRequest, WaitRequest,
+    WatchRequest,
 };
 
 pub use error::{Error, Refusal};
@@ -168,6 +169,12 @@ impl Client {
     pub async fn reject(&self, mut request: RejectRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
         self.call(&request, |mut service, request| async move { service.reject(request).await }).await
+    }
+
+    /// Adds facts to what is known of a gate's current round.
+    pub async fn report_evidence(&self, mut request: ReportEvidenceRequest) -> Result<Gate, Error> {
+        identify(&mut request.request_id);
+        self.call(&request, |mut service, request| async move { service.report_evidence(request).await }).await
     }
 
     /// Begins a new round of a gate.

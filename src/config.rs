@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use jiff::{Span, SpanRelativeTo};
+
+use crate::policy::{self, Rules};
 
 pub mod file;
 
@@ -100,6 +103,8 @@ pub struct Config {
     pub drain: Duration,
     /// Where people reach the coordinator, without a slash at the end; none is the address that it listens on.
     pub public_url: Option<String>,
+    /// What decides gates without a person.
+    pub rules: Arc<Rules>,
 }
 
 /// Why the server cannot be started as told.
@@ -108,6 +113,9 @@ pub enum Error {
     /// The configuration file cannot be taken.
     #[error(transparent)]
     File(#[from] file::Error),
+    /// The rules in it cannot be taken.
+    #[error(transparent)]
+    Rules(#[from] policy::Error),
     /// Everybody who reaches the address could decide every gate.
     #[error(
         "{0} can be reached from other machines, and nothing protects it yet: \
@@ -126,6 +134,7 @@ impl TryFrom<ServeArgs> for Config {
         let file = args.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
         Ok(Self {
             public_url: file.public_url.map(|url| url.trim_end_matches('/').to_owned()),
+            rules: Arc::new(Rules::new(file.rule)?),
             listen: args.listen,
             data_dir: args.data_dir,
             cache_bytes: args.cache_mib * 1024 * 1024,

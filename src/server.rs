@@ -24,6 +24,7 @@ use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::domain::Revision;
 use crate::grpc::{self, Service};
 use crate::http;
+use crate::policy::{self, Rules};
 use crate::proto::gate_service_server::GateServiceServer;
 use crate::proto::{DESCRIPTOR_SET, REQUEST_BYTES_MAX};
 use crate::store::{self, Store, sled::Sled};
@@ -54,6 +55,9 @@ pub enum Error {
     /// The API's description is broken, which a build cannot produce.
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The rules have no thread to run on.
+    #[error("rules cannot be applied: {0}")]
+    Rules(#[from] io::Error),
     /// The store's opening was cut short.
     #[error("the store was not opened: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -64,6 +68,7 @@ pub struct Server {
     coordinator: Arc<Coordinator>,
     connections_max: usize,
     drain: Duration,
+    rules: Arc<Rules>,
 }
 
 impl Server {
@@ -78,14 +83,15 @@ impl Server {
         let clock = Clock::start(last_time(&store).await?);
         let retention = Retention { age: config.retention_age, events: config.retention_events };
         let coordinator = Coordinator::new(Arc::new(store), clock, retention);
-        Ok(Self { connections_max: config.connections_max, ..Self::new(coordinator, config.drain) })
+        let (connections_max, rules) = (config.connections_max, Arc::clone(&config.rules));
+        Ok(Self { connections_max, rules, ..Self::new(coordinator, config.drain) })
     }
 
-    /// Makes the server of a coordinator, for any number of connections. `drain` is how long open calls have to end when
+    /// Makes the server of a coordinator, for any number of connections and without rules. `drain` is how long open calls have to end when
     /// it is stopped.
     #[must_use]
     pub fn new(coordinator: Arc<Coordinator>, drain: Duration) -> Self {
-        Self { coordinator, connections_max: usize::MAX, drain }
+        Self { coordinator, connections_max: usize::MAX, drain, rules: Arc::default() }
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -113,7 +119,8 @@ impl Server {
     where
         C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
     {
-        let Self { coordinator, drain, .. } = self;
+        let Self { coordinator, drain, rules, .. } = self;
+        let rules = policy::start(Arc::clone(&coordinator), rules)?;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
         let service = Arc::new(Service::new(coordinator.clone()));
@@ -159,8 +166,13 @@ impl Server {
         }
         coordinator.drain();
         stop.cancel();
+        let ended = async {
+            let served = serving.await;
+            rules.ended().await;
+            served
+        };
         tokio::select! {
-            served = serving => served?,
+            served = ended => served?,
             // What fails now fails as before: nobody is told that it was stored.
             failed = running => match failed? {},
             () = tokio::time::sleep(drain) => tracing::warn!("some calls did not end in time and were cut off"),

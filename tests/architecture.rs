@@ -15,15 +15,16 @@ use rust_source::{paths, tokens, without_tests};
 /// modules below it. `lib.rs` only lists the modules.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "server"]),
-    ("cli", &["client", "config", "domain", "proto", "server"]),
+    ("cli", &["client", "config", "domain", "policy", "proto", "server"]),
     ("client", &["domain", "proto"]),
-    ("server", &["config", "coordinator", "domain", "grpc", "http", "proto", "store"]),
+    ("server", &["config", "coordinator", "domain", "grpc", "http", "policy", "proto", "store"]),
     ("grpc", &["coordinator", "domain", "proto"]),
     ("http", &["proto"]),
     ("coordinator", &["domain", "store::*"]),
     ("store", &["domain"]),
     ("domain", &[]),
-    ("config", &[]),
+    ("config", &["policy"]),
+    ("policy", &["coordinator", "domain", "proto"]),
     ("proto", &["domain"]),
 ];
 

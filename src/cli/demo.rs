@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -79,6 +80,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
         connections_max: CONNECTIONS_MAX,
         drain: DRAIN,
         public_url: None,
+        rules: Arc::default(),
     };
 
     let (stop, stopped) = oneshot::channel::<()>();

@@ -12,12 +12,14 @@ use output::Output;
 mod bench;
 mod decide;
 mod demo;
+mod evidence;
 mod exit;
 mod failure;
 mod follow;
 mod gates;
 mod live;
 mod output;
+mod rules;
 mod sentence;
 mod serve;
 mod spec;
@@ -112,6 +114,8 @@ enum Verb {
     Approve(OnGates<decide::ApproveArgs>),
     /// Reject a gate
     Reject(OnGates<decide::RejectArgs>),
+    /// Report facts about a gate, for approvers to see and for rules to decide by
+    Evidence(OnGates<evidence::EvidenceArgs>),
     /// Begin a new round of a gate, or of all gates below a prefix
     Reset(OnGates<gates::ResetArgs>),
     /// Delete a gate
@@ -120,6 +124,9 @@ enum Verb {
     Watch(OnGates<follow::WatchArgs>),
     /// Show what has happened to gates, oldest first
     History(OnGates<follow::HistoryArgs>),
+    /// Try the rules that decide gates without a person
+    #[command(subcommand)]
+    Rules(rules::RulesVerb),
     /// Run a deployment pipeline with two gates to approve
     Demo(demo::DemoArgs),
     /// Measure what this host can bear
@@ -141,10 +148,12 @@ async fn dispatch(Cli { verb }: Cli) -> Result<u8, Failure> {
         Verb::List(OnGates { args, globals }) => gates::list(&globals, args).await?,
         Verb::Approve(OnGates { args, globals }) => decide::approve(&globals, args).await?,
         Verb::Reject(OnGates { args, globals }) => decide::reject(&globals, args).await?,
+        Verb::Evidence(OnGates { args, globals }) => evidence::run(&globals, args).await?,
         Verb::Reset(OnGates { args, globals }) => gates::reset(&globals, args).await?,
         Verb::Delete(OnGates { args, globals }) => gates::delete(&globals, args).await?,
         Verb::Watch(OnGates { args, globals }) => follow::watch(&globals, args).await?,
         Verb::History(OnGates { args, globals }) => follow::history(&globals, args).await?,
+        Verb::Rules(verb) => rules::run(verb).await?,
         Verb::Bench(args) => bench::run(args).await?,
         Verb::Completions { shell } => completions(shell)?,
     }

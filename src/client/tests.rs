@@ -68,6 +68,10 @@ impl GateService for Script {
         Ok(Response::new(page))
     }
 
+    async fn report_evidence(&self, _: Request<ReportEvidenceRequest>) -> Result<Response<Gate>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn create_gate(&self, _: Request<CreateGateRequest>) -> Result<Response<Gate>, Status> {
         Err(Status::unimplemented(""))
     }

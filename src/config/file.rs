@@ -4,12 +4,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::policy;
+
 /// The file, as written.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// Where people reach the coordinator, for the links in notifications. Not set: the address that it listens on.
     pub public_url: Option<String>,
+    /// Rules that decide gates, in the order in which they are asked.
+    #[serde(default)]
+    pub rule: Vec<policy::Settings>,
 }
 
 /// Why the file cannot be taken.
