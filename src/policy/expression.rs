@@ -114,9 +114,11 @@ fn is_name(function: &str) -> bool {
     function.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
-fn shortened(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(FAILURE_BYTES_MAX));
-    text
+fn shortened(text: String) -> String {
+    match text.char_indices().find(|(at, c)| at + c.len_utf8() > FAILURE_BYTES_MAX) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }
 }
 
 /// What a part of an expression is inside of.

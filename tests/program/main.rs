@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod process;
 mod readme;
+mod rules;
 mod serve;
 mod tour;
 mod usage;

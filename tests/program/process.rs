@@ -13,21 +13,21 @@ pub struct Coordinator {
     address: String,
     data: PathBuf,
     /// Kept for as long as the data is needed.
-    home: Option<TempDir>,
+    _home: TempDir,
 }
 
 impl Coordinator {
     /// Starts one on a free port, with data of its own.
     pub fn start() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let mut started = Self::start_at("127.0.0.1:0", &home.path().join("data"));
-        started.home = Some(home);
-        started
+        Self::start_with(&[])
     }
 
-    fn start_at(listen: &str, data: &Path) -> Self {
-        let (process, address) = spawn(listen, data);
-        Self { process, address, data: data.to_owned(), home: None }
+    /// Starts one with more flags.
+    pub fn start_with(flags: &[&str]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let data = home.path().join("data");
+        let (process, address) = spawn(serve("127.0.0.1:0", &data).args(flags));
+        Self { process, address, data, _home: home }
     }
 
     /// Kills it with SIGKILL, and lets `meanwhile` happen before it is started again on the same port and data.
@@ -35,7 +35,7 @@ impl Coordinator {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();
         meanwhile();
-        (self.process, self.address) = spawn(&self.address, &self.data);
+        (self.process, self.address) = spawn(&mut serve(&self.address, &self.data));
     }
 
     /// Ends it with SIGTERM and returns what it ended with.
@@ -79,8 +79,8 @@ impl Coordinator {
 }
 
 /// Starts a coordinator and reads where it listens.
-fn spawn(listen: &str, data: &Path) -> (Ending, String) {
-    let (process, said) = ready(&mut serve(listen, data));
+fn spawn(command: &mut Command) -> (Ending, String) {
+    let (process, said) = ready(command);
     let address = said.split("http://").nth(1).and_then(|rest| rest.split(',').next());
     let address = address.unwrap_or_else(|| panic!("it does not say where it listens: {said:?}")).to_owned();
     (process, address)

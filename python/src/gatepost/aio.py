@@ -253,6 +253,21 @@ class AsyncClient:
         )
         return await self._calls.call("Reject", request, v1.Gate)
 
+    async def report_evidence(
+        self,
+        gate: str,
+        facts: Mapping[str, str],
+        *,
+        round: int = 0,
+        request_id: str = "",  # noqa: A002
+    ) -> v1.Gate:
+        """Adds facts to what is known of a gate's round, such as `{"tests": "passed"}`. Errors are those of `approve`.
+
+        Approvers see them, and the coordinator's rules may decide by them. `round` reports on that round only.
+        """
+        request = v1.ReportEvidenceRequest(gate=gate, facts=facts, round=round, request_id=request_id or _new_id())
+        return await self._calls.call("ReportEvidence", request, v1.Gate)
+
     async def reset_gate(self, gate: str, *, request_id: str = "") -> v1.Gate:
         """Begins a new round of a gate. Workers whose round was undecided follow it.
 
