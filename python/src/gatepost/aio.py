@@ -258,13 +258,10 @@ class AsyncClient:
         gate: str,
         facts: Mapping[str, str],
         *,
-        round: int = 0,
-        request_id: str = "",  # noqa: A002
+        round: int = 0,  # noqa: A002
+        request_id: str = "",
     ) -> v1.Gate:
-        """Adds facts to what is known of a gate's round, such as `{"tests": "passed"}`. Errors are those of `approve`.
-
-        Approvers see them, and the coordinator's rules may decide by them. `round` reports on that round only.
-        """
+        """Adds facts such as `{"tests": "passed"}` to a gate's round, for approvers and rules to see; errors as `approve`."""
         request = v1.ReportEvidenceRequest(gate=gate, facts=facts, round=round, request_id=request_id or _new_id())
         return await self._calls.call("ReportEvidence", request, v1.Gate)
 
@@ -349,8 +346,7 @@ class AsyncClient:
         """
 
         async def decide(gate: v1.Gate) -> None:
-            rule = rules.get(gate.name)
-            if rule is None:
+            if (rule := rules.get(gate.name)) is None:
                 return
             answer = rule()
             if inspect.isawaitable(answer):
@@ -395,8 +391,7 @@ class AsyncClient:
 
 
 def _this_process() -> v1.Waiter:
-    host = socket.gethostname()
-    return v1.Waiter(id=f"{host}:{os.getpid()}", host=host)
+    return v1.Waiter(id=f"{socket.gethostname()}:{os.getpid()}", host=socket.gethostname())
 
 
 def _new_id() -> str:
