@@ -105,3 +105,42 @@ async fn look(coordinator: &Coordinator, rules: &Rules, mut gate: Gate) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::coordinator::{Call, Clock, Retention, WaitQuery, Waiter};
+    use crate::domain::{Cause, GateName, Principal, Spec};
+    use crate::policy::{Action, Settings};
+    use crate::store::memory::Memory;
+
+    #[tokio::test]
+    async fn a_gate_that_changed_meanwhile_is_looked_at_again() {
+        let coordinator = Coordinator::new(Arc::new(Memory::new()), Clock::start(UNIX_EPOCH), Retention::default());
+        let name = GateName::parse("gate", "g").unwrap();
+        let call = |who: &str| Call { principal: Principal::parse(who).unwrap(), request: None };
+        let spec = Spec { required_approvals: 2, ..Spec::default() };
+        let waiter = Waiter { id: "w".into(), host: "h".into(), note: String::new(), since: coordinator.now() };
+        let query = WaitQuery { gate: name.clone(), round: None, uid: None, spec: Some(spec), waiter };
+        let mut wait = coordinator.wait(&call("ann"), query).await.unwrap();
+        let seen = loop {
+            let gate = wait.next().await.unwrap().expect("it goes on");
+            if gate.status == Status::Waiting {
+                break gate;
+            }
+        };
+        coordinator.approve(&call("bob"), &name, Principal::parse("bob").unwrap().into(), false).await.unwrap();
+
+        let settings =
+            Settings { name: "r".into(), prefix: String::new(), when: "true".into(), action: Action::Approve };
+        look(&coordinator, &Rules::new(vec![settings]).unwrap(), seen).await;
+        let gate = coordinator.get(&name, None).await.unwrap().gate;
+        assert_eq!(
+            gate.resolution.map(|resolution| (resolution.cause, resolution.reason)),
+            Some((Cause::Policy, "r".into()))
+        );
+        assert_eq!(gate.votes.len(), 1);
+    }
+}

@@ -87,8 +87,14 @@ fn a_configuration_that_makes_no_sense_stops_the_start_with_its_place() {
     let data = tempfile::tempdir().unwrap();
     for (text, told) in [
         ("rule = 1", "line 1"),
-        ("[[rule]]\nname = \"r\"\nwhen = \"true\"\naction = \"shrug\"", "unknown variant `shrug`, expected `approve` or `reject`"),
-        ("[[rule]]\nname = \"r\"\nwhen = \"gate.name\"\naction = \"approve\"", "rule r: when = \"gate.name\": there is no gate to look at"),
+        (
+            "[[rule]]\nname = \"r\"\nwhen = \"true\"\naction = \"shrug\"",
+            "unknown variant `shrug`, expected `approve` or `reject`",
+        ),
+        (
+            "[[rule]]\nname = \"r\"\nwhen = \"gate.name\"\naction = \"approve\"",
+            "rule r: when = \"gate.name\": there is no gate to look at",
+        ),
         ("[[rule]]\nname = \"r\"\nwhen = \"true\"\naction = \"approve\"\nwhenn = \"\"", "unknown field `whenn`"),
         ("publik_url = \"\"", "unknown field `publik_url`"),
     ] {
