@@ -19,6 +19,8 @@ command -v strace >/dev/null || missing+=(strace)
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
 command -v mkfs.ext4 >/dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing+=(e2fsprogs)
 command -v curl >/dev/null || missing+=(curl)
+# The certificates of a test.
+command -v openssl >/dev/null || missing+=(openssl)
 command -v losetup >/dev/null || [ -x /usr/sbin/losetup ] || missing+=(mount)
 if [ "${#missing[@]}" -gt 0 ]; then
   as_root apt-get update -q
@@ -84,6 +86,7 @@ as_root env PATH="/usr/sbin:/sbin:$PATH" GATEPOST_TEST_KILLS=200 "$durability" -
 
 step "real grpcurl and curl"
 PATH="$PWD/$venv/bin:$PATH" tests/real/readme.sh
+tests/real/tls.sh
 
 step "Python SDK"
 (

@@ -1,5 +1,6 @@
 //! Puts the server together: the store, the coordinator and the API on one listener.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,6 +31,10 @@ use crate::proto::{DESCRIPTOR_SET, REQUEST_BYTES_MAX};
 use crate::store::{self, Store, sled::Sled};
 
 mod connections;
+mod tls;
+
+pub use tls::Error as TlsError;
+use tls::Tls;
 
 /// Calls on one connection at a time: a thousand workers behind one proxy.
 const STREAMS_MAX: u32 = 1024;
@@ -55,6 +60,9 @@ pub enum Error {
     /// The API's description is broken, which a build cannot produce.
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The certificate cannot be served.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// The rules have no thread to run on.
     #[error("rules cannot be applied: {0}")]
     Rules(#[from] io::Error),
@@ -63,12 +71,21 @@ pub enum Error {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
+/// Takes up the certificate again when its files change, for ever.
+async fn follow_files(tls: Option<Arc<Tls>>) -> Infallible {
+    match tls {
+        Some(tls) => tls.follow_files().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A coordinator whose store is open, ready to serve.
 pub struct Server {
     coordinator: Arc<Coordinator>,
     connections_max: usize,
     drain: Duration,
     rules: Arc<Rules>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
@@ -78,20 +95,24 @@ impl Server {
     ///
     /// If it cannot be opened: another process has it, or it cannot be read.
     pub async fn open(config: &Config) -> Result<Self, Error> {
+        let tls = match config.tls.clone() {
+            Some(files) => Some(Arc::new(Tls::load(files).await?)),
+            None => None,
+        };
         let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
         let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
         let clock = Clock::start(last_time(&store).await?);
         let retention = Retention { age: config.retention_age, events: config.retention_events };
         let coordinator = Coordinator::new(Arc::new(store), clock, retention);
         let (connections_max, rules) = (config.connections_max, Arc::clone(&config.rules));
-        Ok(Self { connections_max, rules, ..Self::new(coordinator, config.drain) })
+        Ok(Self { connections_max, rules, tls, ..Self::new(coordinator, config.drain) })
     }
 
     /// Makes the server of a coordinator, for any number of connections and without rules. `drain` is how long open calls have to end when
     /// it is stopped.
     #[must_use]
     pub fn new(coordinator: Arc<Coordinator>, drain: Duration) -> Self {
-        Self { coordinator, connections_max: usize::MAX, drain, rules: Arc::default() }
+        Self { coordinator, connections_max: usize::MAX, drain, rules: Arc::default(), tls: None }
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -102,8 +123,12 @@ impl Server {
     ///
     /// If the store fails: the process should end with an error then.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let incoming = connections::accept(listener, self.connections_max);
-        self.serve_on(incoming, shutdown).await
+        let incoming = connections::accept(listener, self.connections_max, self.tls.clone());
+        let tls = self.tls.clone();
+        tokio::select! {
+            served = self.serve_on(incoming, shutdown) => served,
+            never = follow_files(tls) => match never {},
+        }
     }
 
     /// Does the same on connections of any kind, as many as `incoming` gives.

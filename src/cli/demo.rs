@@ -80,6 +80,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
         connections_max: CONNECTIONS_MAX,
         drain: DRAIN,
         public_url: None,
+        tls: None,
         rules: Arc::default(),
     };
 

@@ -1,10 +1,11 @@
 //! The command line: one file for each group of verbs.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::client::{self, Client};
+use crate::client::{Client, Tls};
 use crate::config::ServeArgs;
 use failure::Failure;
 use output::Output;
@@ -58,11 +59,35 @@ struct ServerArgs {
     #[arg(long, env = "GATEPOST_SERVER", value_name = "URL", hide_env_values = true, help_heading = None,
           help = format!("Address of the coordinator [default: {SERVER_DEFAULT}]"))]
     server: Option<String>,
+
+    /// Roots that the certificate of an https:// coordinator may lead to, in PEM [default: those of the system]
+    #[arg(long, env = "GATEPOST_CACERT", value_name = "FILE", help_heading = None)]
+    cacert: Option<PathBuf>,
+
+    /// Certificate to show to the coordinator, in PEM
+    #[arg(long, env = "GATEPOST_CERT", value_name = "FILE", requires = "key", help_heading = None)]
+    cert: Option<PathBuf>,
+
+    /// Private key of that certificate, in PEM
+    #[arg(long, env = "GATEPOST_KEY", value_name = "FILE", requires = "cert", help_heading = None)]
+    key: Option<PathBuf>,
 }
 
 impl ServerArgs {
-    fn client(&self) -> Result<Client, client::Error> {
-        Client::new(self.server.as_deref().unwrap_or(SERVER_DEFAULT))
+    fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::with_tls(self.server.as_deref().unwrap_or(SERVER_DEFAULT), &self.tls()?)?)
+    }
+
+    fn tls(&self) -> Result<Tls, Failure> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| Failure::Here(format!("{} cannot be read: {error}", path.display())))
+        };
+        let roots = self.cacert.as_ref().map(read).transpose()?;
+        let identity = match self.cert.as_ref().zip(self.key.as_ref()) {
+            Some((cert, key)) => Some((read(cert)?, read(key)?)),
+            None => None,
+        };
+        Ok(Tls { roots, identity })
     }
 }
 
@@ -79,7 +104,7 @@ struct Globals {
 }
 
 impl Globals {
-    fn client(&self) -> Result<Client, client::Error> {
+    fn client(&self) -> Result<Client, Failure> {
         self.server.client()
     }
 }

@@ -30,9 +30,10 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let signals = Signals::listen().map_err(|error| failed("cannot listen to signals", &error))?;
     let server = Server::open(&config).await.map_err(|error| failed("cannot start", &error))?;
 
-    let ready = format!("gatepost listens on http://{address}, its data is in {}", data_dir.display());
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let ready = format!("gatepost listens on {scheme}://{address}, its data is in {}", data_dir.display());
     output::even_if_closed(output::line(&ready))?;
-    if !address.ip().is_loopback() {
+    if !address.ip().is_loopback() && !config.admits_only_certified() {
         tracing::warn!("everybody who reaches {address} can decide every gate: nothing protects it");
     }
 

@@ -55,12 +55,22 @@ impl Coordinator {
         Self::start_in(data_dir).await
     }
 
+    /// Starts one with more flags.
+    pub async fn start_with_flags(flags: &[String]) -> Self {
+        Self::start_as(tempfile::tempdir().unwrap(), flags).await
+    }
+
     /// Starts one in a directory, with the configuration file in it, if there is one.
     pub async fn start_in(data_dir: TempDir) -> Self {
+        Self::start_as(data_dir, &[]).await
+    }
+
+    async fn start_as(data_dir: TempDir, more: &[String]) -> Self {
         let drain = DRAIN.as_secs().to_string();
         let flags =
             ["gatepost", "--listen", "127.0.0.1:0", "--cache-mib", "8", "--drain-seconds", &drain, "--data-dir"];
-        let flags = flags.iter().map(AsRef::as_ref).chain([data_dir.path().as_os_str()]);
+        let flags =
+            flags.iter().map(AsRef::as_ref).chain([data_dir.path().as_os_str()]).chain(more.iter().map(AsRef::as_ref));
         let mut args = Serve::parse_from(flags).args;
         args.config = Some(data_dir.path().join(CONFIGURATION)).filter(|file| file.exists());
         let config = Config::try_from(args).unwrap();
