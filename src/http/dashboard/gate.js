@@ -5,7 +5,7 @@ import { clone, fill, link, make, say } from "./dom.js";
 
 /** Each status, with the word for it and the sentence about so many gates that have it. */
 export const STATUSES = {
-  GATE_STATUS_WAITING: { word: "waiting", count: (count) => `${gates(count)} ${count === 1 ? "waits" : "wait"}` },
+  GATE_STATUS_WAITING: { word: "waiting", count: (count) => `${gates(count)} ${count > 1 ? "wait" : "waits"}` },
   GATE_STATUS_PENDING: { word: "pending", count: (count) => `${gates(count)} that nobody waits at yet` },
   GATE_STATUS_APPROVED: { word: "approved", count: (count) => `${gates(count)} approved` },
   GATE_STATUS_REJECTED: { word: "rejected", count: (count) => `${gates(count)} rejected` },
@@ -17,7 +17,7 @@ const WAITERS_NAMED = 3;
 // From here on, what is left of a deadline is shown as urgent, in milliseconds.
 const URGENT = 60_000;
 
-const gates = (count) => `${count === 1 ? "1 gate" : `${count} gates`}`;
+const gates = (count) => (count > 1 ? `${count} gates` : `${count || "No"} gate`);
 
 export const isDecided = (gate) => gate.resolution !== undefined;
 export const address = (name) => `/gates/${name.split("/").map(encodeURIComponent).join("/")}`;
@@ -45,6 +45,7 @@ export function gateView({ whole }) {
     const { name, spec = {}, status, votes = [], resolution } = gate;
     view.root.dataset.status = gone ? "gone" : STATUSES[status].word.replace(" ", "-");
     say(view.title, spec.title || (whole ? "" : name));
+    view.heading.hidden = view.title.hidden;
     view.title.href = address(name);
     say(view.name, spec.title && !whole ? name : "");
     say(view.status, gone ? "deleted" : STATUSES[status].word);
@@ -64,7 +65,7 @@ export function gateView({ whole }) {
   /** Brings what depends on the time up to date. */
   function tick(gate) {
     const counts = gate.status === "GATE_STATUS_WAITING";
-    say(view.left, counts ? (gate.deadline ? left(gate.deadline) : "no time limit") : "");
+    say(view.left, counts ? (gate.deadline ? `${left(gate.deadline)} left` : "no time limit") : "");
     view.clock.hidden = !counts;
     view.bar.hidden = !counts || !gate.deadline;
     if (counts && gate.deadline) {
@@ -120,10 +121,7 @@ export const because = (reason) => (reason ? [": ", make("q", {}, reason)] : [])
 
 function subject({ uri, digest } = {}) {
   if (!uri && !digest) return [];
-  const parts = [make("span", { class: "key" }, "about ")];
-  if (uri) parts.push(link(uri, uri), " ");
-  if (digest) parts.push(make("code", { title: digest }, digest));
-  return parts;
+  return [uri ? link(uri, uri) : "", " ", digest ? make("code", { title: digest }, digest) : ""];
 }
 
 function label(key, value) {

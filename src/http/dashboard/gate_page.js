@@ -36,10 +36,7 @@ export function gatePage(name) {
     events = new Map();
     token = "";
     await loadMore();
-    gate = await getGate(name).catch((error) => {
-      if (error instanceof Refused && error.reason === "GATE_NOT_FOUND") return undefined;
-      throw error;
-    });
+    gate = await getGate(name).catch(unlessMissing);
     isGone = gate === undefined;
     const last = oldestFirst().at(-1);
     say(page.problem, isGone && !last ? `There is no gate ${name}.` : "");
@@ -51,9 +48,9 @@ export function gatePage(name) {
   }
 
   async function loadMore() {
-    const answer = await listEvents(name, { size: PAGE, token });
-    for (const event of answer.events ?? []) events.set(event.revision, event);
-    token = answer.nextPageToken ?? "";
+    const answer = await listEvents(name, { size: PAGE, token }).catch(unlessMissing);
+    for (const event of answer?.events ?? []) events.set(event.revision, event);
+    token = answer?.nextPageToken ?? "";
   }
 
   function happened(event) {
@@ -129,11 +126,17 @@ export function gatePage(name) {
   };
 }
 
+/** Returns nothing where there is no such gate. */
+function unlessMissing(error) {
+  if (error instanceof Refused && error.reason === "GATE_NOT_FOUND") return undefined;
+  throw error;
+}
+
 function facts(gate) {
   const { spec = {}, requester, createTime, waitTime, deadline, uid, revision } = gate;
   const said = [
     ["Created", [inFull(createTime), ...actor(requester)]],
-    ["Waited for", waitTime && [inFull(waitTime)]],
+    ["First wait", waitTime && [inFull(waitTime)]],
     ["Deadline", deadline && [make("span", {}, exact(deadline))]],
     ["Time limit", [spec.timeout ? `${parseFloat(spec.timeout)} seconds from the first wait` : "none"]],
     ["Approvals", [approvals(gate)]],

@@ -12,8 +12,8 @@ import { follow } from "./live.js";
 const UNDECIDED_PAGE = 1_000;
 const UNDECIDED_MAX = 3_000;
 const DECIDED_PAGE = 100;
-// Milliseconds that a gate stays where it is once it is none of the list's: long enough to read what became of it, and
-// nothing moves under the pointer.
+// Milliseconds that a gate in sight stays where it is once it is none of the list's: long enough to read what became of
+// it, and nothing moves under the pointer.
 const LINGER = 6_000;
 // Milliseconds after which it is asked again who waits on a gate that is in sight.
 const WAITERS_AGE = 5_000;
@@ -112,12 +112,14 @@ export function listPage() {
     const isWanted = gate.status === view.status && !isGone;
     const entry = entries.get(gate.name) ?? (isWanted ? add(gate) : undefined);
     if (!entry || !newer(gate, entry.gate)) return;
-    const { root } = entry.shown;
-    // It keeps its height, so that nothing below it moves while somebody is about to press a button there.
-    root.style.minHeight = isWanted || !inSight.has(entry) ? "" : `${root.offsetHeight}px`;
     Object.assign(entry, { gate, askedAt, isGone });
-    entry.goesAt = isWanted ? undefined : (entry.goesAt ?? Date.now() + LINGER);
-    entry.shown.show(gate, isGone);
+    if (isWanted || inSight.has(entry)) {
+      const { root } = entry.shown;
+      // It keeps its height, so that nothing below it moves while somebody is about to press a button there.
+      root.style.minHeight = isWanted ? "" : `${root.offsetHeight}px`;
+      entry.goesAt = isWanted ? undefined : (entry.goesAt ?? Date.now() + LINGER);
+      entry.shown.show(gate, isGone);
+    } else drop(entry);
     draw();
   }
 
@@ -164,7 +166,7 @@ export function listPage() {
     const total = Array.from(entries.values()).filter(({ goesAt }) => !goesAt).length;
     const found = matching.filter(({ goesAt }) => !goesAt).length;
     const { count } = STATUSES[view.status];
-    const text = view.text ? `${found} of ${count(total)}` : count(total).replace(/^0 gates/, "No gate");
+    const text = view.text && total > 0 ? `${found} of ${count(total)}` : count(total);
     const said = isBusy ? "Gates" : token ? `${text}, and more` : text;
     if (page.count.textContent !== said) {
       page.count.textContent = said;
