@@ -19,11 +19,13 @@ from playwright.sync_api import expect, sync_playwright
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 30.0
 """Seconds that anything may take before a test fails: far more than it needs on a busy machine."""
+
+GATE = "release-42/prod"
 
 CHROMIUM = shutil.which("chromium")
 CHROMIUM_FLAGS = [
@@ -224,3 +226,18 @@ def browsers(browser: Browser, coordinator: Coordinator) -> Iterator[Browsers]:
 def page(browsers: Browsers) -> Page:
     """The list, in one browser."""
     return browsers.open()
+
+
+def card(page: Page, name: str) -> Locator:
+    """The card of a gate on the list."""
+    return page.locator(f'li.gate[data-name="{name}"]')
+
+
+def button(page: Page, verb: str, name: str) -> Locator:
+    """Approve or Reject of a gate."""
+    return page.get_by_role("button", name=f"{verb} {name}", exact=True)
+
+
+def comment(page: Page, name: str) -> Locator:
+    """Where the comment on a gate is typed."""
+    return page.get_by_role("textbox", name=f"Comment on {name}", exact=True)

@@ -1,5 +1,10 @@
 // What the page says of itself: whether it is live, and what screen readers should hear.
 
+import { make } from "./dom.js";
+
+// Sentences that are kept: what comes close together is read one after the other.
+const KEPT = 5;
+
 const connection = document.getElementById("connection");
 const heard = document.getElementById("heard");
 
@@ -19,6 +24,6 @@ export function show(state) {
 
 /** Has something read out, without moving the focus. */
 export function announce(text) {
-  // Said again, it would not be heard without a change.
-  heard.textContent = heard.textContent === text ? `${text}\u00a0` : text;
+  heard.append(make("p", {}, text));
+  while (heard.childElementCount > KEPT) heard.firstElementChild.remove();
 }

@@ -17,6 +17,8 @@ const DECIDED_PAGE = 100;
 const LINGER = 6_000;
 // Milliseconds after which it is asked again who waits on a gate that is in sight.
 const WAITERS_AGE = 5_000;
+// Seconds between two times that the number of gates is read out.
+const ANNOUNCE_EVERY = 3;
 // Milliseconds without a key after which a prefix is taken for complete.
 const TYPING = 300;
 
@@ -168,10 +170,7 @@ export function listPage() {
     const { count } = STATUSES[view.status];
     const text = view.text && total > 0 ? `${found} of ${count(total)}` : count(total);
     const said = isBusy ? "Gates" : token ? `${text}, and more` : text;
-    if (page.count.textContent !== said) {
-      page.count.textContent = said;
-      announce(said);
-    }
+    if (page.count.textContent !== said) page.count.textContent = said;
     page.more.hidden = token === "";
     page.empty.hidden = isBusy || matching.length > 0;
     document.title = view.status === "GATE_STATUS_WAITING" && total > 0 ? `(${total}) gatepost` : "gatepost";
@@ -207,7 +206,13 @@ export function listPage() {
     isAsking = false;
   }
 
+  let seconds = 0;
+  let announced = page.count.textContent;
+
   return () => {
+    seconds += 1;
+    const count = page.count.textContent;
+    if (seconds % ANNOUNCE_EVERY === 0 && count !== announced) announce((announced = count));
     for (const { shown, gate } of inSight) shown.tick(gate);
     const isPointedAt = ({ shown }) => matchMedia("(hover: hover)").matches && shown.root.matches(":hover");
     const leaving = Array.from(entries.values()).filter(({ goesAt }) => goesAt && goesAt < Date.now());
