@@ -233,6 +233,12 @@ def card(page: Page, name: str) -> Locator:
     return page.locator(f'li.gate[data-name="{name}"]')
 
 
+def point_at(page: Page, name: str) -> None:
+    """Points at a gate's card, which stays for as long as that, whatever becomes of the gate."""
+    expect(card(page, name)).to_be_in_viewport()
+    card(page, name).get_by_role("heading").hover()
+
+
 def button(page: Page, verb: str, name: str) -> Locator:
     """Approve or Reject of a gate."""
     return page.get_by_role("button", name=f"{verb} {name}", exact=True)

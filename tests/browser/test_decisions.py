@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from conftest import GATE, button, card, comment, released
+from conftest import GATE, button, card, comment, point_at, released
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_reject_asks_for_a_reason(coordinator: Coordinator, page: Page):
 def test_a_second_browser_sees_it_at_once(coordinator: Coordinator, browsers: Browsers):
     first, second = browsers.open(), browsers.open()
     coordinator.worker(GATE, "--timeout", "5m")
-    expect(card(second, GATE)).to_be_visible()
+    point_at(second, GATE)
     comment(first, GATE).fill("fine")
     button(first, "Approve", GATE).click()
     expect(card(second, GATE).locator(".outcome")).to_have_text(re.compile(r"^Approved by anonymous .*: fine$"))
@@ -133,7 +133,7 @@ def test_a_decision_whose_answer_is_lost_counts_once(coordinator: Coordinator, p
 
 def test_a_decision_made_while_the_server_is_away_arrives_after_it_is_back(coordinator: Coordinator, page: Page):
     coordinator.make_wait(GATE)
-    expect(card(page, GATE)).to_be_visible()
+    expect(card(page, GATE)).to_be_in_viewport()
     coordinator.kill()
     expect(page.locator("#connection")).to_have_text(re.compile("^Lost the server"))
     button(page, "Approve", GATE).click()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_it_can_be_done_with_the_keyboard_alone(coordinator: Coordinator, page: Page):
     coordinator.make_all_wait(["a"])
     coordinator.make_wait("b")
-    expect(card(page, "b")).to_be_visible()
+    expect(card(page, "b")).to_be_in_viewport()
     page.get_by_label("Text").focus()
     for target in (
         card(page, "a").get_by_role("link"),
@@ -72,6 +72,7 @@ def test_everybody_can_use_it(coordinator: Coordinator, browsers: Browsers, sche
     coordinator.make_wait("b")
     # The checker is a script that the pages' policy refuses.
     page = browsers.open(color_scheme=scheme, bypass_csp=True)
+    expect(card(page, "b")).to_be_in_viewport()
     coordinator.run("reject", "b", "--reason", "red")
     expect(card(page, "b").locator(".outcome")).to_be_visible()
     button(page, "Reject", GATE).click()

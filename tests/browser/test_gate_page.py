@@ -39,6 +39,12 @@ def test_the_page_of_a_gate_shows_its_rounds(coordinator: Coordinator, browsers:
     expect(rounds).to_have_count(3)
     expect(button(page, "Approve", GATE)).to_be_visible()
     assert coordinator.gate(GATE)["round"] == 3
+    # What is said of a decision is said of its round.
+    button(page, "Approve", GATE).click()
+    expect(page.get_by_text("You have approved it.", exact=True)).to_be_visible()
+    coordinator.run("reset", GATE)
+    expect(button(page, "Approve", GATE)).to_be_visible()
+    expect(page.get_by_text("You have approved it.", exact=True)).to_be_hidden()
 
 
 def test_the_evidence_of_a_decision_is_shown(coordinator: Coordinator, browsers: Browsers):
@@ -65,7 +71,8 @@ def test_a_page_of_nothing_says_so_and_shows_the_gate_once_it_is_there(coordinat
     # What is below it has a page of its own.
     coordinator.make_wait(f"{GATE}/below")
     coordinator.run("delete", GATE)
-    expect(page.locator(".outcome")).to_have_text("Deleted")
+    expect(page.locator(".outcome")).to_contain_text("Deleted undecided by anonymous")
     expect(page.locator(".history")).to_contain_text("Deleted by anonymous")
     page.reload()
-    expect(page.locator(".outcome")).to_have_text("Deleted")
+    expect(page.locator(".outcome")).to_contain_text("Deleted undecided by anonymous")
+    expect(button(page, "Approve", GATE)).to_be_hidden()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from conftest import GATE, button, card, comment
+from conftest import GATE, button, card, comment, point_at
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
@@ -32,6 +32,16 @@ def test_a_gate_appears_when_a_worker_waits(coordinator: Coordinator, page: Page
     link = shown.get_by_role("link", name="Dashboards")
     expect(link).to_have_attribute("href", "https://grafana.example/d/1")
     expect(link).to_have_attribute("rel", "noopener noreferrer")
+
+
+def test_a_deadline_passes_in_sight(coordinator: Coordinator, page: Page):
+    coordinator.make_wait(GATE, timeout="8s")
+    point_at(page, GATE)
+    expect(card(page, GATE).locator(".clock")).to_have_class(re.compile("urgent"))
+    expect(card(page, GATE).locator(".clock")).to_have_text(re.compile(r"^0:0[0-8] left$"))
+    expect(card(page, GATE).locator(".outcome")).to_have_text(re.compile("^Timed out .*: nobody decided within 8s$"))
+    expect(button(page, "Approve", GATE)).to_be_hidden()
+    expect(page.get_by_role("heading", level=1)).to_have_text("No gate waits")
 
 
 def test_a_thousand_gates_wait(coordinator: Coordinator, browsers: Browsers):

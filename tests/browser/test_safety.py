@@ -43,7 +43,7 @@ def test_looking_decides_nothing(coordinator: Coordinator, browsers: Browsers):
     card(page, GATE).get_by_role("link", name="Release 42").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(GATE)
     page.get_by_role("link", name="All gates").click()
-    expect(card(page, GATE)).to_be_visible()
+    expect(card(page, GATE)).to_be_in_viewport()
     page.goto(f"/gates/{GATE}?approve=1&verb=approve")
     expect(page.locator(".history")).to_be_visible()
     assert set(sent) == {"GET"}

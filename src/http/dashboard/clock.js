@@ -47,10 +47,10 @@ export function left(deadline) {
   return `${minutes}:${two(seconds % 60)}`;
 }
 
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
 /** Writes a time in full, in the reader's time zone. */
-export function exact(time) {
-  return new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
-}
+export const exact = (time) => full.format(Date.parse(time));
 
 /** Brings the relative times below an element up to date. */
 export function refresh(root) {

@@ -22,6 +22,9 @@ export function show(state) {
   connection.textContent = TEXTS[state];
 }
 
+/** Says whether the page is up with the server, so that it may ask for more. */
+export const isLive = () => document.body.dataset.connection === "live";
+
 /** Has something read out, without moving the focus. */
 export function announce(text) {
   heard.append(make("p", {}, text));

@@ -25,9 +25,13 @@ export function say(element, text) {
   element.hidden = text === "";
 }
 
-/** Sets an element's children, elements or text, and hides it if there are none. What is equal stays, with its focus and selection. */
-export function fill(element, given) {
-  const children = given.filter((child) => child !== "").map((child) => (child instanceof Node ? child : new Text(child)));
+/**
+ * Sets an element's children, which are elements or text, and hides it if there are none. If they are equal to those that
+ * it has, these stay, with their focus and selection.
+ */
+export function fill(element, content) {
+  const given = content.filter((part) => part !== "");
+  const children = given.map((part) => (part instanceof Node ? part : new Text(part)));
   const same =
     element.childNodes.length === children.length &&
     children.every((child, index) => element.childNodes[index].isEqualNode(child));

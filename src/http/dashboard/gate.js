@@ -3,13 +3,13 @@
 import { ago, exact, left, now, refresh, rough } from "./clock.js";
 import { clone, fill, link, make, say } from "./dom.js";
 
-/** Each status, with the word for it and the sentence about so many gates that have it. */
+/** Each status, with the word for it and what is said of so many gates that have it. */
 export const STATUSES = {
-  GATE_STATUS_WAITING: { word: "waiting", count: (count) => `${gates(count)} ${count > 1 ? "wait" : "waits"}` },
-  GATE_STATUS_PENDING: { word: "pending", count: (count) => `${gates(count)} that nobody waits at yet` },
-  GATE_STATUS_APPROVED: { word: "approved", count: (count) => `${gates(count)} approved` },
-  GATE_STATUS_REJECTED: { word: "rejected", count: (count) => `${gates(count)} rejected` },
-  GATE_STATUS_TIMED_OUT: { word: "timed out", count: (count) => `${gates(count)} timed out` },
+  GATE_STATUS_WAITING: { word: "waiting", so: (count) => `${gates(count)} ${count > 1 ? "wait" : "waits"}` },
+  GATE_STATUS_PENDING: { word: "pending", so: (count) => `${gates(count)} that nobody waits at yet` },
+  GATE_STATUS_APPROVED: { word: "approved", so: (count) => `${gates(count)} approved` },
+  GATE_STATUS_REJECTED: { word: "rejected", so: (count) => `${gates(count)} rejected` },
+  GATE_STATUS_TIMED_OUT: { word: "timed out", so: (count) => `${gates(count)} timed out` },
 };
 
 // Waiters that a card of the list names; more are counted.
@@ -42,33 +42,38 @@ export function gateView({ whole }) {
   view.root.classList.toggle("whole", whole);
 
   function show(gate, gone) {
-    const { name, spec = {}, status, votes = [], resolution } = gate;
+    const { name, spec = {}, status, round, votes = [], resolution } = gate;
+    // What was said is about the round before.
+    if (view.root.dataset.round !== String(round)) say(view.message, "");
+    view.root.dataset.round = round;
     view.root.dataset.status = gone ? "gone" : STATUSES[status].word.replace(" ", "-");
     say(view.title, spec.title || (whole ? "" : name));
     view.heading.hidden = view.title.hidden;
     view.title.href = address(name);
     say(view.name, spec.title && !whole ? name : "");
     say(view.status, gone ? "deleted" : STATUSES[status].word);
-    say(view.round, gate.round > 1 ? `round ${gate.round}` : "");
+    say(view.round, round > 1 ? `round ${round}` : "");
     say(view.description, spec.description ?? "");
     fill(view.subject, subject(spec.subject));
     fill(view.links, (spec.links ?? []).map(({ title, url }) => make("li", {}, link(title || url, url))));
-    fill(view.labels, Object.entries(spec.labels ?? {}).sort().map(([key, value]) => make("li", {}, label(key, value))));
+    fill(view.labels, Object.entries(spec.labels ?? {}).sort().map(label));
     fill(view.waiters, isDecided(gate) || gone ? [] : waiters(gate, whole));
     say(view.approvals, !isDecided(gate) && (spec.requiredApprovals > 1 || votes.length) ? approvals(gate) : "");
-    fill(view.votes, isDecided(gate) && !whole && votes.length < 2 ? [] : votes.map((vote) => make("li", {}, ...voteText(vote))));
-    fill(view.outcome, gone ? ["Deleted"] : resolution ? outcome(gate) : []);
+    // The outcome says the same as a single vote that decided.
+    const shownVotes = isDecided(gate) && !whole && votes.length < 2 ? [] : votes;
+    fill(view.votes, shownVotes.map((vote) => make("li", {}, ...voteText(vote))));
+    fill(view.outcome, resolution ? outcome(gate) : []);
     view.form.hidden = isDecided(gate) || gone;
     tick(gate);
   }
 
   /** Brings what depends on the time up to date. */
   function tick(gate) {
-    const counts = gate.status === "GATE_STATUS_WAITING";
-    say(view.left, counts ? (gate.deadline ? `${left(gate.deadline)} left` : "no time limit") : "");
-    view.clock.hidden = !counts;
-    view.bar.hidden = !counts || !gate.deadline;
-    if (counts && gate.deadline) {
+    const runs = gate.status === "GATE_STATUS_WAITING";
+    view.clock.hidden = !runs;
+    view.bar.hidden = !runs || !gate.deadline;
+    say(view.left, gate.deadline ? `${left(gate.deadline)} left` : "no time limit");
+    if (!view.bar.hidden) {
       const [from, to] = [gate.waitTime, gate.deadline].map(Date.parse);
       const rest = Math.min(1, Math.max(0, (to - now()) / (to - from)));
       view.rest.style.transform = `scaleX(${rest})`;
@@ -124,9 +129,8 @@ function subject({ uri, digest } = {}) {
   return [uri ? link(uri, uri) : "", " ", digest ? make("code", { title: digest }, digest) : ""];
 }
 
-function label(key, value) {
-  const said = make("span", { class: "key" }, key);
-  return make("span", {}, said, value && ` ${value}`);
+function label([key, value]) {
+  return make("li", {}, make("span", { class: "key" }, key), value && ` ${value}`);
 }
 
 // Who waits is known of gates that were asked for. Events do not say it.
@@ -137,7 +141,8 @@ function waiters({ status, waiters = [], waiterCount, waitTime }, whole) {
   const named = whole ? waiters : waiters.slice(0, WAITERS_NAMED);
   const items = named.map(({ id, host, note, since }) => {
     const where = host && host !== id ? ` on ${host}` : "";
-    return make("li", {}, make("strong", {}, id || "a worker"), where, note ? ` (${note})` : "", ", came ", when(since));
+    const said = note ? ` (${note})` : "";
+    return make("li", {}, make("strong", {}, id || "a worker"), where, said, ", came ", when(since));
   });
   const more = waiterCount - named.length;
   return more > 0 ? [...items, make("li", {}, `and ${more} more`)] : items;

@@ -2,7 +2,7 @@
 
 import { Refused, Unreachable, change, getGate, listEvents, requestId } from "./api.js";
 import { exact, refresh } from "./clock.js";
-import { announce } from "./connection.js";
+import { announce, isLive } from "./connection.js";
 import { decidable } from "./decision.js";
 import { clone, fill, make, say } from "./dom.js";
 import { actor, after, approvals, gateView, isDecided, newer, outcome, voteText, when } from "./gate.js";
@@ -119,8 +119,8 @@ export function gatePage(name) {
     refresh(page.root);
     seconds += 1;
     const isUndecided = gate && !isGone && !isDecided(gate);
-    if (isUndecided && (seconds % WAITERS_EVERY === 0 || gate.waiterCount === undefined)) {
-      // What fails here, the stream says.
+    if (isLive() && isUndecided && (seconds % WAITERS_EVERY === 0 || gate.waiterCount === undefined)) {
+      // If this fails, the stream says what has become of the gate or of the server.
       getGate(name).then(put, () => {});
     }
   };

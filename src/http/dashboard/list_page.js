@@ -1,7 +1,7 @@
 // The list: gates of one status below a prefix, those that have waited longest first.
 
 import { getGate, listGates } from "./api.js";
-import { announce } from "./connection.js";
+import { announce, isLive } from "./connection.js";
 import { decidable } from "./decision.js";
 import { arrange, clone, say } from "./dom.js";
 import { STATUSES, after, gateView, newer } from "./gate.js";
@@ -31,7 +31,7 @@ export function listPage() {
   document.getElementById("main").append(page.root);
   const { filters } = page;
 
-  // By name: the gate, its view, when it was asked for, and when it has to go.
+  // By name: the gate, its view, what it is ordered by, when it was asked for, and when it has to go.
   const entries = new Map();
   const inSight = new Set();
   const sight = new IntersectionObserver(look, { rootMargin: "300px" });
@@ -114,7 +114,7 @@ export function listPage() {
     const isWanted = gate.status === view.status && !isGone;
     const entry = entries.get(gate.name) ?? (isWanted ? add(gate) : undefined);
     if (!entry || !newer(gate, entry.gate)) return;
-    Object.assign(entry, { gate, askedAt, isGone });
+    Object.assign(entry, { gate, askedAt, order: isWanted ? order(gate) : entry.order });
     if (isWanted || inSight.has(entry)) {
       const { root } = entry.shown;
       // It keeps its height, so that nothing below it moves while somebody is about to press a button there.
@@ -156,9 +156,8 @@ export function listPage() {
     drawing ||= requestAnimationFrame(() => {
       drawing = 0;
       const words = view.text.toLowerCase().split(/\s+/);
-      const matching = Array.from(entries.values()).filter(({ gate }) => matches(gate, words));
-      const order = ORDERS[view.status] ?? byName;
-      arrange(page.gates, matching.sort((a, b) => order(a.gate, b.gate)).map(({ shown }) => shown.root));
+      const matching = Array.from(entries.values()).filter(({ gate }) => view.text === "" || matches(gate, words));
+      arrange(page.gates, matching.sort(inOrder).map(({ shown }) => shown.root));
       count(matching);
     });
   }
@@ -167,10 +166,9 @@ export function listPage() {
     const isBusy = page.root.hasAttribute("aria-busy");
     const total = Array.from(entries.values()).filter(({ goesAt }) => !goesAt).length;
     const found = matching.filter(({ goesAt }) => !goesAt).length;
-    const { count } = STATUSES[view.status];
-    const text = view.text && total > 0 ? `${found} of ${count(total)}` : count(total);
-    const said = isBusy ? "Gates" : token ? `${text}, and more` : text;
-    if (page.count.textContent !== said) page.count.textContent = said;
+    const all = STATUSES[view.status].so(total);
+    const text = view.text && total > 0 ? `${found} of ${all}` : all;
+    say(page.count, isBusy ? "Gates" : token ? `${text}, and more` : text);
     page.more.hidden = token === "";
     page.empty.hidden = isBusy || matching.length > 0;
     document.title = view.status === "GATE_STATUS_WAITING" && total > 0 ? `(${total}) gatepost` : "gatepost";
@@ -190,18 +188,15 @@ export function listPage() {
 
   /** Asks who waits on the gates in sight, one after the other. */
   async function askForWaiters() {
-    if (isAsking || document.hidden || document.body.dataset.connection !== "live") return;
+    if (isAsking || !isLive()) return;
     isAsking = true;
     const isDue = ({ gate, goesAt, askedAt }) =>
       gate.status === "GATE_STATUS_WAITING" && !goesAt && Date.now() - askedAt > WAITERS_AGE;
     for (const entry of Array.from(inSight).filter(isDue)) {
-      try {
-        const gate = await getGate(entry.gate.name);
-        if (entries.get(gate.name) === entry) put(gate, Date.now());
-      } catch {
-        // The stream says what has become of the gate or of the server.
-        entry.askedAt = Date.now();
-      }
+      // If this fails, the stream says what has become of the gate or of the server.
+      const gate = await getGate(entry.gate.name).catch(() => undefined);
+      entry.askedAt = Date.now();
+      if (gate && entries.get(gate.name) === entry) put(gate, entry.askedAt);
     }
     isAsking = false;
   }
@@ -222,18 +217,15 @@ export function listPage() {
   };
 }
 
-function byName(a, b) {
-  return a.name < b.name ? -1 : Number(a.name > b.name);
+/** Says what a gate is ordered by, before its name: since when it waits, or is there to be waited at. */
+function order({ status, waitTime, createTime }) {
+  if (!UNDECIDED.includes(status)) return 0;
+  return Date.parse(status === "GATE_STATUS_WAITING" ? waitTime : createTime);
 }
 
-// Times of one length in UTC, but for their fractions, which JSON cuts.
-const earliest = (field) => (a, b) => Date.parse(a[field]) - Date.parse(b[field]) || byName(a, b);
-
-const ORDERS = {
-  // A gate that was decided a moment ago keeps its place.
-  GATE_STATUS_WAITING: earliest("waitTime"),
-  GATE_STATUS_PENDING: earliest("createTime"),
-};
+function inOrder(a, b) {
+  return a.order - b.order || (a.gate.name < b.gate.name ? -1 : 1);
+}
 
 function matches({ name, requester, spec = {} }, words) {
   const { title, description, subject, labels = {} } = spec;

@@ -11,8 +11,8 @@ const PAUSE_MAX = 5_000;
  * Follows what happens below a prefix, for as long as `signal` lets it.
  *
  * `load` reads everything anew and returns the revision that it read: it is called at the start, and where events cannot
- * be had from the place that was reached. `happened` is told each event after that, in order. `refused` is told why there is
- * nothing to follow, if the prefix is none.
+ * be had from the place that was reached. `happened` is told each event after that, in order. `refused` is told why the
+ * prefix is none, which ends it.
  *
  * A hidden page lets go of its connection, since a browser has few for one host, and catches up when it is shown.
  */
@@ -49,7 +49,10 @@ export async function follow(prefix, { load, happened, refused }, signal) {
     try {
       await connect(AbortSignal.any([signal, connection.signal]));
     } catch (error) {
-      if (error instanceof Refused && error.reason.startsWith("INVALID_")) return refused(error);
+      if (error instanceof Refused && error.reason.startsWith("INVALID_")) {
+        show("paused");
+        return refused(error);
+      }
       if (["REVISION_COMPACTED", "REVISION_AHEAD"].includes(error.reason)) place = undefined;
     } finally {
       document.removeEventListener("visibilitychange", hide);
