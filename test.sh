@@ -102,7 +102,7 @@ step "dashboard in Chromium"
   PATH="$PWD/$venv/bin:$PATH"
   ruff check --quiet --config python/pyproject.toml tests/browser
   ruff format --check --quiet --config python/pyproject.toml tests/browser
-  GATEPOST_PROGRAM=target/debug/gatepost python -m pytest --quiet --numprocesses auto --timeout 120 -ra tests/browser
+  GATEPOST_PROGRAM=target/debug/gatepost python -m pytest --quiet -p no:asyncio --numprocesses auto --timeout 120 -ra tests/browser
 )
 
 step "all passed"

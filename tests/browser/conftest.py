@@ -19,7 +19,7 @@ from playwright.sync_api import expect, sync_playwright
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 30.0
@@ -155,16 +155,17 @@ class Watched:
         self._host = host
         context.on("request", lambda request: self._asked(request.url))
         context.on("weberror", lambda error: self.errors.append(str(error.error)))
-        context.on("console", lambda said: self._said(said.type, said.text))
+        context.on("console", self._said)
 
     def _asked(self, url: str) -> None:
         if urlsplit(url).netloc != self._host:
             self.other_hosts.append(url)
 
-    def _said(self, kind: str, text: str) -> None:
-        # A call that is refused and a server that is gone are said by the browser, and shown by the page.
-        if kind in {"error", "warning"} and not text.startswith("Failed to load resource"):
-            self.errors.append(text)
+    def _said(self, said: ConsoleMessage) -> None:
+        # The browser says of each call whether it was refused or not answered. The page shows it.
+        is_call = said.text.startswith("Failed to load resource") and "/v1/" in said.location["url"]
+        if said.type in {"error", "warning"} and not is_call:
+            self.errors.append(said.text)
 
 
 @pytest.fixture(scope="session")
