@@ -22,7 +22,7 @@ mod routes;
 mod status;
 mod stream;
 
-/// Serves the JSON API of a service, and the dashboard. Paths that it does not have are answered as HTTP does, or as gRPC does to a gRPC
+/// Serves the JSON API of a service, and the dashboard. Other paths are answered as HTTP does, or as gRPC does to a gRPC
 /// client.
 pub fn router<S: GateService>(service: Arc<S>) -> Router {
     Router::new().fallback(handle::<S>).with_state(service)

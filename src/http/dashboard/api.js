@@ -90,11 +90,11 @@ function field(line) {
   return [line.slice(0, colon), line.slice(colon + 1).trimStart()];
 }
 
-async function call(path, options) {
+async function call(address, options) {
   const sent = Date.now();
   let response, answer;
   try {
-    response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MAX), ...options });
+    response = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MAX), ...options });
     answer = await response.json();
   } catch (error) {
     throw new Unreachable("the server does not answer", { cause: error });

@@ -11,7 +11,7 @@ const heard = document.getElementById("heard");
 const TEXTS = {
   connecting: "Connecting…",
   live: "Live",
-  lost: "Lost the server. What is shown may be old; trying again…",
+  lost: "Lost the server, trying again…",
   paused: "Paused",
 };
 
