@@ -51,12 +51,13 @@ class Coordinator:
 
     def __init__(self, data: Path) -> None:
         self._data = data
+        self._flags: list[str | Path] = []
         self._workers: list[subprocess.Popen[str]] = []
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEPOST_")}
         self._start("127.0.0.1:0")
 
     def _start(self, listen: str) -> None:
-        command = [program(), "serve", "--listen", listen, "--data-dir", self._data]
+        command = [program(), "serve", "--listen", listen, "--data-dir", self._data, *self._flags]
         self._process = subprocess.Popen(
             command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -69,9 +70,10 @@ class Coordinator:
         self._process.kill()
         self._process.communicate()
 
-    def restart(self, data: Path | None = None) -> None:
+    def restart(self, data: Path | None = None, flags: Iterable[str | Path] = ()) -> None:
         """Starts it again where it was, after a kill."""
         self._data = data or self._data
+        self._flags = [*flags]
         self._start(urlsplit(self.url).netloc)
 
     def end(self) -> None:

@@ -8,8 +8,9 @@ from conftest import GATE, button, released
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Browsers, Coordinator
-    from playwright.sync_api import Route
 
 
 def test_the_page_of_a_gate_shows_its_rounds(coordinator: Coordinator, browsers: Browsers):
@@ -47,19 +48,35 @@ def test_the_page_of_a_gate_shows_its_rounds(coordinator: Coordinator, browsers:
     expect(page.get_by_text("You have approved it.", exact=True)).to_be_hidden()
 
 
-def test_the_evidence_of_a_decision_is_shown(coordinator: Coordinator, browsers: Browsers):
-    coordinator.make_wait(GATE)
-    page = browsers.open(f"/gates/{GATE}")
-    expect(page.get_by_role("heading", name="Evidence")).to_be_hidden()
+RULE = """
+[[rule]]
+name = "canary-is-green"
+when = "'canary' in evidence && evidence.canary == 'green'"
+action = "approve"
+"""
 
-    def add_evidence(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, json=answer.json() | {"evidence": {"p99": "41 ms", "tests": {"passed": 812}}})
 
-    page.route("**/v1/gates/*prod", add_evidence)
-    page.reload()
-    expect(page.get_by_role("row", name="p99 41 ms")).to_be_visible()
-    expect(page.get_by_role("row", name='tests {"passed":812}')).to_be_visible()
+def test_evidence_is_shown_as_it_comes_and_a_rule_is_named(
+    browsers: Browsers, coordinator: Coordinator, tmp_path: Path
+):
+    configuration = tmp_path / "gatepost.toml"
+    configuration.write_text(RULE)
+    coordinator.kill()
+    coordinator.restart(flags=["--config", configuration])
+    worker = coordinator.worker(GATE, "--timeout", "5m")
+    page, cards = browsers.open(f"/gates/{GATE}"), browsers.open()
+    expect(page.get_by_role("list", name="Evidence")).to_be_hidden()
+    coordinator.run("evidence", GATE, "tests=failed", "p99=<b>41 ms</b>")
+    coordinator.run("evidence", GATE, "tests=passed")
+    for each in (page, cards):
+        expect(each.get_by_role("list", name="Evidence").get_by_role("listitem")).to_have_text(
+            ["p99 <b>41 ms</b>", "tests passed"]
+        )
+    expect(page.locator(".history")).to_contain_text("Evidence by anonymous: p99=<b>41 ms</b>, tests=failed")
+    coordinator.run("evidence", GATE, "canary=green")
+    assert released(worker) == 0
+    expect(page.locator(".outcome")).to_contain_text("Approved by the rule")
+    expect(page.locator(".outcome")).to_contain_text("canary-is-green")
 
 
 def test_a_page_of_nothing_says_so_and_shows_the_gate_once_it_is_there(coordinator: Coordinator, browsers: Browsers):

@@ -63,4 +63,5 @@ def _sample(coordinator: Coordinator) -> None:
         name, *arguments = shlex.split(line)
         coordinator.worker(name, *arguments)
         eventually(lambda name=name: name in coordinator.waited_at(), f"a worker waits at {name}")
+    coordinator.run("evidence", GATE, "tests=passed", "coverage=87%", "canary=green")
     coordinator.run("approve", GATE, "--comment", "Fixed in 42.1, canary is green.")

@@ -56,6 +56,7 @@ export function gateView({ whole }) {
     say(view.description, spec.description ?? "");
     fill(view.subject, subject(spec.subject));
     fill(view.links, (spec.links ?? []).map(({ title, url }) => make("li", {}, link(title || url, url))));
+    fill(view.evidence, Object.entries(gate.evidence ?? {}).sort().map(label));
     fill(view.labels, Object.entries(spec.labels ?? {}).sort().map(label));
     fill(view.waiters, isDecided(gate) || gone ? [] : waiters(gate, whole));
     say(view.approvals, !isDecided(gate) && (spec.requiredApprovals > 1 || votes.length) ? approvals(gate) : "");
@@ -104,7 +105,7 @@ export function outcome({ resolution, spec = {} }) {
   const { word } = STATUSES[status];
   const [first, ...rest] = {
     CAUSE_AUTO_APPROVE: ["approved automatically (auto_approve)"],
-    CAUSE_POLICY: [`${word} by a rule`],
+    CAUSE_POLICY: [`${word} by the rule`],
     CAUSE_BREAK_GLASS: [word, ...actor(by), claimed(onBehalfOf), ", overriding the gate"],
     CAUSE_SUPERSEDED: [`${word}: another round took its place`],
     CAUSE_CANCELLED: ["deleted undecided", ...actor(by)],

@@ -80,8 +80,6 @@ export function gatePage(name) {
     const { inputs } = gate.resolution ?? {};
     say(page.inputs, inputs && Object.keys(inputs).length > 0 ? JSON.stringify(inputs, null, 2) : "");
     page.inputsPart.hidden = page.inputs.hidden;
-    fill(page.evidence, rows(gate.evidence ?? {}));
-    page.evidencePart.hidden = page.evidence.hidden;
   }
 
   const oldestFirst = () => Array.from(events.values()).sort((a, b) => Number(BigInt(a.revision) - BigInt(b.revision)));
@@ -149,15 +147,6 @@ function facts(gate) {
 
 const inFull = (time) => make("span", {}, exact(time), " (", when(time), ")");
 
-function rows(evidence) {
-  return Object.entries(evidence)
-    .sort()
-    .map(([key, value]) => {
-      const text = typeof value === "string" ? value : JSON.stringify(value);
-      return make("tr", {}, make("th", { scope: "row" }, key), make("td", {}, text));
-    });
-}
-
 function roundOf(round, events) {
   const items = events.map((event) => {
     const kind = event.type.replace("EVENT_TYPE_", "").toLowerCase();
@@ -167,6 +156,12 @@ function roundOf(round, events) {
   });
   return make("section", {}, make("h3", {}, `Round ${round}`), make("ol", { class: "timeline" }, ...items));
 }
+
+const known = ({ evidence = {} }) =>
+  Object.entries(evidence)
+    .sort()
+    .map((fact) => fact.join("="))
+    .join(", ");
 
 /** Says what happened, as children of an element. */
 function happening({ type, actor: by, round, gate }) {
@@ -179,6 +174,8 @@ function happening({ type, actor: by, round, gate }) {
       return [...voteText(gate.votes.at(-1)), ` (${approvals(gate)})`];
     case "EVENT_TYPE_RESOLVED":
       return outcome(gate);
+    case "EVENT_TYPE_EVIDENCE_REPORTED":
+      return ["Evidence", ...actor(by), ": ", known(gate)];
     case "EVENT_TYPE_RESET":
       return ["Reset", ...actor(by), `: round ${round} began`];
     case "EVENT_TYPE_DELETED":
