@@ -15,6 +15,6 @@ pub use command::{Ballot, Command};
 pub use decide::decide;
 pub use event::{Event, EventKind};
 pub use gate::{Cause, Etag, Gate, Inputs, Resolution, Status, Uid, Verdict, Vote};
-pub use name::{GateName, Prefix, Principal, Revision, Round};
+pub use name::{GateName, Prefix, Principal, Revision, Round, WebhookName};
 pub use refusal::{Invalid, InvalidKind, Refusal};
 pub use spec::{Link, Spec, Subject, limits};
