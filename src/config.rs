@@ -10,7 +10,10 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use jiff::{Span, SpanRelativeTo};
 
+use crate::webhooks::Webhook;
+
 pub mod file;
+pub mod webhook;
 
 /// The flags of `gatepost serve`, as written.
 #[derive(Args, Clone, Debug)]
@@ -100,6 +103,8 @@ pub struct Config {
     pub drain: Duration,
     /// Where people reach the coordinator, without a slash at the end; none is the address that it listens on.
     pub public_url: Option<String>,
+    /// Who is told what happens to gates.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Why the server cannot be started as told.
@@ -108,6 +113,9 @@ pub enum Error {
     /// The configuration file cannot be taken.
     #[error(transparent)]
     File(#[from] file::Error),
+    /// A webhook makes no sense.
+    #[error(transparent)]
+    Webhook(#[from] webhook::Error),
     /// Everybody who reaches the address could decide every gate.
     #[error(
         "{0} can be reached from other machines, and nothing protects it yet: \
@@ -125,6 +133,7 @@ impl TryFrom<ServeArgs> for Config {
         }
         let file = args.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
         Ok(Self {
+            webhooks: webhook::validated(file.webhook)?,
             public_url: file.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             listen: args.listen,
             data_dir: args.data_dir,

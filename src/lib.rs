@@ -10,6 +10,7 @@ pub mod http;
 pub mod proto;
 pub mod server;
 pub mod store;
+pub mod webhooks;
 
 // README's Rust compiles.
 #[cfg(doctest)]

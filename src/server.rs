@@ -27,6 +27,7 @@ use crate::http;
 use crate::proto::gate_service_server::GateServiceServer;
 use crate::proto::{DESCRIPTOR_SET, REQUEST_BYTES_MAX};
 use crate::store::{self, Store, sled::Sled};
+use crate::webhooks::{self, Couriers, Http, Transport, Webhooks};
 
 mod connections;
 
@@ -54,6 +55,9 @@ pub enum Error {
     /// The API's description is broken, which a build cannot produce.
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// What webhooks are sent with cannot be set up.
+    #[error("webhooks cannot be sent: {0}")]
+    Webhooks(#[from] reqwest::Error),
     /// The store's opening was cut short.
     #[error("the store was not opened: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -62,6 +66,8 @@ pub enum Error {
 /// A coordinator whose store is open, ready to serve.
 pub struct Server {
     coordinator: Arc<Coordinator>,
+    webhooks: Arc<Webhooks>,
+    couriers: Couriers,
     connections_max: usize,
     drain: Duration,
 }
@@ -78,14 +84,23 @@ impl Server {
         let clock = Clock::start(last_time(&store).await?);
         let retention = Retention { age: config.retention_age, events: config.retention_events };
         let coordinator = Coordinator::new(Arc::new(store), clock, retention);
-        Ok(Self { connections_max: config.connections_max, ..Self::new(coordinator, config.drain) })
+        let server = Self::new(Arc::clone(&coordinator), config.drain);
+        let server = Self { connections_max: config.connections_max, ..server };
+        if config.webhooks.is_empty() {
+            return Ok(server);
+        }
+        let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+        let http: Arc<dyn Transport> = Arc::new(Http::new()?);
+        let (webhooks, couriers) = webhooks::open(&coordinator, config.webhooks.clone(), &public_url, &http).await?;
+        Ok(Self { webhooks: Arc::new(webhooks), couriers, ..server })
     }
 
     /// Makes the server of a coordinator, for any number of connections. `drain` is how long open calls have to end when
     /// it is stopped.
     #[must_use]
     pub fn new(coordinator: Arc<Coordinator>, drain: Duration) -> Self {
-        Self { coordinator, connections_max: usize::MAX, drain }
+        let (webhooks, couriers) = (Arc::default(), Couriers::default());
+        Self { coordinator, webhooks, couriers, connections_max: usize::MAX, drain }
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -113,7 +128,7 @@ impl Server {
     where
         C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
     {
-        let Self { coordinator, drain, .. } = self;
+        let Self { coordinator, couriers, drain, .. } = self;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
         let service = Arc::new(Service::new(coordinator.clone()));
@@ -145,9 +160,11 @@ impl Server {
         let stop = CancellationToken::new();
         let mut serving = pin!(transport.serve_with_incoming_shutdown(incoming, stop.cancelled()));
         let mut running = pin!(coordinator.run());
+        let mut delivering = pin!(couriers.run(stop.clone()));
         tokio::select! {
             served = &mut serving => return Ok(served?),
             failed = &mut running => match failed? {},
+            failed = &mut delivering => return Ok(failed?),
             () = shutdown => {}
         }
 
@@ -159,8 +176,10 @@ impl Server {
         }
         coordinator.drain();
         stop.cancel();
+        let ended =
+            async { tokio::try_join!(async { Ok::<_, Error>(serving.await?) }, async { Ok(delivering.await?) }) };
         tokio::select! {
-            served = serving => served?,
+            ended = ended => drop(ended?),
             // What fails now fails as before: nobody is told that it was stored.
             failed = running => match failed? {},
             () = tokio::time::sleep(drain) => tracing::warn!("some calls did not end in time and were cut off"),

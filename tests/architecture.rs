@@ -17,13 +17,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "server"]),
     ("cli", &["client", "config", "domain", "proto", "server"]),
     ("client", &["domain", "proto"]),
-    ("server", &["config", "coordinator", "domain", "grpc", "http", "proto", "store"]),
-    ("grpc", &["coordinator", "domain", "proto"]),
+    ("server", &["config", "coordinator", "domain", "grpc", "http", "proto", "store", "webhooks"]),
+    ("grpc", &["coordinator", "domain", "proto", "webhooks"]),
     ("http", &["proto"]),
+    ("webhooks", &["coordinator", "domain", "proto"]),
     ("coordinator", &["domain", "store::*"]),
     ("store", &["domain"]),
     ("domain", &[]),
-    ("config", &[]),
+    ("config", &["domain", "webhooks"]),
     ("proto", &["domain"]),
 ];
 

@@ -79,6 +79,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
         connections_max: CONNECTIONS_MAX,
         drain: DRAIN,
         public_url: None,
+        webhooks: Vec::new(),
     };
 
     let (stop, stopped) = oneshot::channel::<()>();

@@ -28,6 +28,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|error| failed("cannot listen", &error))?;
     let data_dir = std::path::absolute(&config.data_dir).map_err(|error| failed("no data directory", &error))?;
     let signals = Signals::listen().map_err(|error| failed("cannot listen to signals", &error))?;
+    config.public_url.get_or_insert_with(|| format!("http://{address}"));
     let server = Server::open(&config).await.map_err(|error| failed("cannot start", &error))?;
 
     let ready = format!("gatepost listens on http://{address}, its data is in {}", data_dir.display());
