@@ -180,3 +180,6 @@ impl Webhooks {
         entry.ok_or_else(|| Error::NoSuchWebhook(webhook.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests;
