@@ -22,9 +22,10 @@ use tower::util::MapResponseLayer;
 use crate::config::Config;
 use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::domain::Revision;
-use crate::grpc::{self, Service};
+use crate::grpc::{self, Service, WebhookHandlers};
 use crate::http;
 use crate::proto::gate_service_server::GateServiceServer;
+use crate::proto::webhook_service_server::WebhookServiceServer;
 use crate::proto::{DESCRIPTOR_SET, REQUEST_BYTES_MAX};
 use crate::store::{self, Store, sled::Sled};
 use crate::webhooks::{self, Couriers, Http, Transport, Webhooks};
@@ -128,12 +129,15 @@ impl Server {
     where
         C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
     {
-        let Self { coordinator, couriers, drain, .. } = self;
+        let Self { coordinator, webhooks, couriers, drain, .. } = self;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
         let service = Arc::new(Service::new(coordinator.clone()));
         let gates = GateServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(REQUEST_BYTES_MAX);
         let gates = MapResponseLayer::new(grpc::with_reason).named_layer(gates);
+        let webhooks =
+            WebhookServiceServer::new(WebhookHandlers(webhooks)).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let webhooks = MapResponseLayer::new(grpc::with_reason).named_layer(webhooks);
         let reflection = || {
             Reflection::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -144,6 +148,7 @@ impl Server {
                 .register_encoded_file_descriptor_set(ERROR_DESCRIPTOR_SET)
         };
         let routes = Routes::new(gates)
+            .add_service(webhooks)
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);

@@ -16,6 +16,12 @@ impl Coordinator {
         self.store.id()
     }
 
+    /// Returns the oldest revision from which on every event is kept.
+    #[must_use]
+    pub fn oldest(&self) -> Revision {
+        self.store.oldest()
+    }
+
     /// Reads how far a webhook has come; one that is new begins with what happens from now on. Retention keeps what is
     /// after that place.
     pub async fn outbox(&self, webhook: &WebhookName) -> Result<Outbox, Error> {

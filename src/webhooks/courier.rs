@@ -402,7 +402,8 @@ impl Courier {
         let letter = letter.filter(|letter| letter.number == number && self.letters.contains(&number));
         let letter = letter.ok_or_else(|| self.no_letter(number))?;
         let event = self.coordinator.event(letter.revision).await?;
-        let event = event.ok_or(Error::EventForgotten { revision: letter.revision })?;
+        let oldest = self.coordinator.oldest();
+        let event = event.ok_or(Error::EventForgotten { revision: letter.revision, oldest })?;
         if self.redelivering.insert(number) {
             let now = self.coordinator.now();
             let time = if letter.topic == Topic::Expiring { letter.time } else { event.time };

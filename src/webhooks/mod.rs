@@ -68,6 +68,8 @@ pub enum Error {
     EventForgotten {
         /// The event's revision.
         revision: Revision,
+        /// The oldest revision that is kept.
+        oldest: Revision,
     },
     /// The coordinator is about to stop.
     #[error("the coordinator is stopping: connect again")]

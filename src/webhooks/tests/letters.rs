@@ -131,6 +131,6 @@ async fn what_was_forgotten_cannot_be_told_again() {
     world.deliver().await;
     tokio::time::sleep(10 * MINUTE).await;
     let error = world.webhooks().redeliver("ops", letter.number).await.unwrap_err();
-    assert!(matches!(error, Error::EventForgotten { revision } if revision == letter.revision), "{error}");
+    assert!(matches!(error, Error::EventForgotten { revision, .. } if revision == letter.revision), "{error}");
     assert_eq!(world.letters().await.len(), 1);
 }
