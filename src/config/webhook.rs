@@ -14,6 +14,8 @@ use crate::webhooks::{self, Format, Keys, Topic};
 const WARN_BEFORE: Duration = Duration::from_secs(10 * 60);
 /// How long an attempt may take, unless it says so.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest pause between two attempts, unless it says so: a receiver that is back hears of everything soon after.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// How late a message that fails may become, unless it says so.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 
@@ -47,6 +49,8 @@ pub struct Webhook {
     pub warn_before: Option<String>,
     /// How long an attempt may take.
     pub timeout: Option<String>,
+    /// The longest pause between two attempts.
+    pub max_pause: Option<String>,
     /// How late a message that fails may become before it is given up.
     pub give_up_after: Option<String>,
 }
@@ -138,6 +142,7 @@ impl Webhook {
             prefix: Prefix::parse("prefix", &self.prefix).map_err(|invalid| invalid.to_string())?,
             warn_before: time("warn_before", self.warn_before.as_deref(), WARN_BEFORE)?,
             timeout: time("timeout", self.timeout.as_deref(), TIMEOUT)?,
+            max_pause: time("max_pause", self.max_pause.as_deref(), MAX_PAUSE)?,
             give_up_after: time("give_up_after", self.give_up_after.as_deref(), GIVE_UP_AFTER)?,
         })
     }
@@ -189,6 +194,11 @@ mod tests {
         validated(vec![webhook]).map(|mut webhooks| webhooks.remove(0)).map_err(|error| error.to_string())
     }
 
+    fn times(webhook: &webhooks::Webhook) -> [u64; 4] {
+        let webhooks::Webhook { warn_before, timeout, max_pause, give_up_after, .. } = webhook;
+        [warn_before, timeout, max_pause, give_up_after].map(Duration::as_secs)
+    }
+
     #[test]
     fn only_what_must_be_said_has_to_be() {
         let url = "https://hooks.example.org/x";
@@ -196,22 +206,20 @@ mod tests {
         assert_eq!((webhook.name.as_str(), webhook.url.as_str()), ("audit", url));
         assert!(matches!(webhook.format, Format::Standard(_)));
         assert_eq!((webhook.topics, webhook.prefix.root()), (Topic::ALL.to_vec(), None));
-        let seconds = [webhook.warn_before, webhook.timeout, webhook.give_up_after].map(|time| time.as_secs());
-        assert_eq!(seconds, [600, 10, 86_400]);
+        assert_eq!(times(&webhook), [600, 10, 60, 86_400]);
     }
 
     #[test]
     fn everything_can_be_said() {
         let webhook = read(
             "name = 'ops'\nurl = 'http://127.0.0.1:1/'\nformat = 'slack'\nevents = ['expiring', 'resolved']\n\
-             prefix = 'release-42'\nwarn_before = '5m'\ntimeout = '1s'\ngive_up_after = '2d'",
+             prefix = 'release-42'\nwarn_before = '5m'\ntimeout = '1s'\nmax_pause = '30s'\ngive_up_after = '2d'",
         );
         let webhook = webhook.unwrap();
         assert!(matches!(webhook.format, Format::Slack));
         assert_eq!(webhook.topics, [Topic::Expiring, Topic::Resolved]);
         assert_eq!(webhook.prefix.root().unwrap().as_str(), "release-42");
-        let seconds = [webhook.warn_before, webhook.timeout, webhook.give_up_after].map(|time| time.as_secs());
-        assert_eq!(seconds, [300, 1, 172_800]);
+        assert_eq!(times(&webhook), [300, 1, 30, 172_800]);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Courier {
             }
         }
         let mut courier = Self {
-            lanes: Lanes::new(webhook.give_up_after),
+            lanes: Lanes::new(webhook.give_up_after, webhook.max_pause),
             attempts: JoinSet::new(),
             attempted: HashMap::new(),
             followed: saved.place,

@@ -16,8 +16,6 @@ pub const HELD_MAX: usize = 1024;
 pub const OUT_MAX: usize = 8;
 /// The first pause after a failure, before its random part doubles it at most.
 pub const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The longest pause, before its random part. A receiver that is back hears of everything soon after.
-pub const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The longest pause that a receiver may ask for.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// So many gates fail, and none succeeds, when the receiver is taken to be down. One or two may have messages that it
@@ -79,6 +77,8 @@ pub struct Lanes<M> {
     /// Gives lanes that are equally near their turn an order.
     next_turn: u64,
     give_up_after: Duration,
+    /// The longest pause, before its random part.
+    max_pause: Duration,
     /// The gates that failed since the last success.
     failing: HashSet<GateName>,
     /// The pauses since the last success, once the receiver is down.
@@ -103,15 +103,16 @@ struct Lane<M> {
 
 impl<M: Clone> Lanes<M> {
     /// Makes lanes that give a message up when it has failed and is so late.
-    pub fn new(give_up_after: Duration) -> Self {
+    pub fn new(give_up_after: Duration, max_pause: Duration) -> Self {
         Self {
             lanes: HashMap::new(),
             held: 0,
             out: 0,
             next_turn: 0,
             give_up_after,
+            max_pause,
             failing: HashSet::new(),
-            pauses: pauses(),
+            pauses: pauses(max_pause),
             resume: SystemTime::UNIX_EPOCH,
             last_problem: String::new(),
         }
@@ -136,7 +137,7 @@ impl<M: Clone> Lanes<M> {
             queue: VecDeque::new(),
             is_out: false,
             attempts: 0,
-            pauses: pauses(),
+            pauses: pauses(self.max_pause),
             resume: SystemTime::UNIX_EPOCH,
             turn,
         });
@@ -170,7 +171,7 @@ impl<M: Clone> Lanes<M> {
     /// Says that the message of a gate that was out was delivered, and returns it.
     pub fn delivered(&mut self, gate: &GateName) -> Option<Parcel<M>> {
         self.failing.clear();
-        self.pauses = pauses();
+        self.pauses = pauses(self.max_pause);
         self.back(gate);
         self.shift(gate).map(|(parcel, _)| parcel)
     }
@@ -184,11 +185,11 @@ impl<M: Clone> Lanes<M> {
             self.resume = self.resume.max(now + asked.min(RETRY_AFTER_MAX));
         }
         if self.is_down() {
-            self.resume = self.resume.max(now + self.pauses.next().unwrap_or(PAUSE_MAX));
+            self.resume = self.resume.max(now + self.pauses.next().unwrap_or(self.max_pause));
         }
         let lane = self.lanes.get_mut(gate)?;
         lane.attempts += 1;
-        lane.resume = now + lane.pauses.next().unwrap_or(PAUSE_MAX);
+        lane.resume = now + lane.pauses.next().unwrap_or(self.max_pause);
         let is_late = lane.queue.front().is_some_and(|parcel| is_late(parcel, now, self.give_up_after));
         if !failure.is_final && !is_late {
             return None;
@@ -248,7 +249,7 @@ impl<M: Clone> Lanes<M> {
         let attempts = lane.attempts;
         self.held -= 1;
         lane.attempts = 0;
-        lane.pauses = pauses();
+        lane.pauses = pauses(self.max_pause);
         lane.resume = SystemTime::UNIX_EPOCH;
         lane.turn = self.next_turn;
         self.next_turn += 1;
@@ -263,8 +264,8 @@ fn is_late<M>(parcel: &Parcel<M>, now: SystemTime, give_up_after: Duration) -> b
     now.duration_since(parcel.since).is_ok_and(|late| late >= give_up_after)
 }
 
-fn pauses() -> ExponentialBackoff {
-    let pauses = ExponentialBuilder::new().with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX);
+fn pauses(max: Duration) -> ExponentialBackoff {
+    let pauses = ExponentialBuilder::new().with_min_delay(PAUSE_MIN.min(max)).with_max_delay(max);
     pauses.without_max_times().with_jitter().build()
 }
 

@@ -101,3 +101,6 @@ fn retry_after(answer: &Response) -> Option<Duration> {
     let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
     Some(SystemTime::from(date).duration_since(SystemTime::now()).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

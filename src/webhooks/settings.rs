@@ -30,6 +30,8 @@ pub struct Webhook {
     pub warn_before: Duration,
     /// How long an attempt may take.
     pub timeout: Duration,
+    /// The longest pause between two attempts, before its random part doubles it at most.
+    pub max_pause: Duration,
     /// How late a message that fails may become before it is given up.
     pub give_up_after: Duration,
 }
@@ -149,6 +151,7 @@ mod tests {
             prefix: Prefix::parse("prefix", "").unwrap(),
             warn_before: Duration::ZERO,
             timeout: Duration::ZERO,
+            max_pause: Duration::ZERO,
             give_up_after: Duration::ZERO,
         };
         assert_eq!(webhook.origin(), "https://hooks.example.org:8443");

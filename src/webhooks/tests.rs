@@ -94,6 +94,7 @@ impl World {
             prefix: Prefix::parse("prefix", "").unwrap(),
             warn_before: 10 * MINUTE,
             timeout: MINUTE,
+            max_pause: MINUTE,
             give_up_after: 60 * MINUTE,
         };
         Self { store, coordinator, webhook, running: None }

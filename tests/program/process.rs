@@ -1,5 +1,8 @@
 //! The real program: a coordinator as a process, and commands run against it.
 
+#![allow(dead_code, reason = "no binary needs all of it")]
+
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -12,6 +15,8 @@ pub struct Coordinator {
     process: Ending,
     address: String,
     data: PathBuf,
+    /// The configuration file, if it has one; its log is beside it then.
+    config: Option<PathBuf>,
     /// Kept for as long as the data is needed.
     home: Option<TempDir>,
 }
@@ -20,14 +25,26 @@ impl Coordinator {
     /// Starts one on a free port, with data of its own.
     pub fn start() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut started = Self::start_at("127.0.0.1:0", &home.path().join("data"));
-        started.home = Some(home);
-        started
+        Self::start_in(home, None)
     }
 
-    fn start_at(listen: &str, data: &Path) -> Self {
-        let (process, address) = spawn(listen, data);
-        Self { process, address, data: data.to_owned(), home: None }
+    /// Starts one with a configuration file, which logs all it can to a file.
+    pub fn configured(toml: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("gatepost.toml");
+        std::fs::write(&config, toml).unwrap();
+        Self::start_in(home, Some(config))
+    }
+
+    fn start_in(home: TempDir, config: Option<PathBuf>) -> Self {
+        let data = home.path().join("data");
+        let (process, address) = spawn("127.0.0.1:0", &data, config.as_deref());
+        Self { process, address, data, config, home: Some(home) }
+    }
+
+    /// What one with a configuration file has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.config.as_ref().unwrap().with_extension("log")).unwrap()
     }
 
     /// Kills it with SIGKILL, and lets `meanwhile` happen before it is started again on the same port and data.
@@ -35,7 +52,7 @@ impl Coordinator {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();
         meanwhile();
-        (self.process, self.address) = spawn(&self.address, &self.data);
+        (self.process, self.address) = spawn(&self.address, &self.data, self.config.as_deref());
     }
 
     /// Ends it with SIGTERM and returns what it ended with.
@@ -79,8 +96,13 @@ impl Coordinator {
 }
 
 /// Starts a coordinator and reads where it listens.
-fn spawn(listen: &str, data: &Path) -> (Ending, String) {
-    let (process, said) = ready(&mut serve(listen, data));
+fn spawn(listen: &str, data: &Path, config: Option<&Path>) -> (Ending, String) {
+    let mut command = serve(listen, data);
+    if let Some(config) = config {
+        let log = OpenOptions::new().create(true).append(true).open(config.with_extension("log")).unwrap();
+        command.arg("--config").arg(config).env("GATEPOST_LOG", "trace,sled=info").stderr(log);
+    }
+    let (process, said) = ready(&mut command);
     let address = said.split("http://").nth(1).and_then(|rest| rest.split(',').next());
     let address = address.unwrap_or_else(|| panic!("it does not say where it listens: {said:?}")).to_owned();
     (process, address)

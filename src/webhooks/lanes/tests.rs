@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn at(seconds: u64) -> SystemTime {
@@ -22,7 +23,7 @@ fn parcel(gate: &str, revision: u64) -> Parcel<u64> {
 }
 
 fn lanes(gates: &[&str]) -> Lanes<u64> {
-    let mut lanes = Lanes::new(DAY);
+    let mut lanes = Lanes::new(DAY, PAUSE_MAX);
     for (gate, revision) in gates.iter().zip(1..) {
         lanes.push(parcel(gate, revision));
     }
@@ -205,7 +206,7 @@ proptest! {
     #[test]
     fn nothing_is_lost_or_overtaken(steps in vec(step(), 1..200)) {
         let gate = |number: u8| name(&format!("g{number}"));
-        let mut lanes = Lanes::new(Duration::from_secs(300));
+        let mut lanes = Lanes::new(Duration::from_secs(300), PAUSE_MAX);
         let (mut now, mut revision) = (at(0), 0);
         let mut waiting: HashMap<GateName, VecDeque<u64>> = HashMap::new();
         let mut out: HashMap<GateName, u64> = HashMap::new();
