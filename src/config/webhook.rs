@@ -200,12 +200,33 @@ mod tests {
     }
 
     #[test]
+    fn every_key_is_documented_and_the_examples_are_read() {
+        let documentation = include_str!("../../docs/webhooks.md");
+        let rows = documentation.lines().skip_while(|line| !line.starts_with("| Key |")).skip(2);
+        let rows = rows.take_while(|line| line.starts_with('|')).filter_map(|row| row.split('|').nth(1));
+        let documented: Vec<_> = rows.flat_map(|keys| keys.split(',')).map(|key| key.trim().to_owned()).collect();
+        let unknown = toml::from_str::<Webhook>("no-such-key = 1").unwrap_err();
+        let keys = unknown.message().split_once("expected one of ").unwrap().1;
+        let mut keys: Vec<_> = keys.split(", ").map(str::to_owned).collect();
+        let mut sorted = documented.clone();
+        sorted.sort();
+        keys.sort();
+        assert_eq!(sorted, keys);
+
+        for text in [documentation, include_str!("../../README.md")] {
+            let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+            let file: crate::config::file::File = toml::from_str(example).unwrap();
+            assert_eq!(file.webhook.len(), 2);
+        }
+    }
+
+    #[test]
     fn only_what_must_be_said_has_to_be() {
         let url = "https://hooks.example.org/x";
         let webhook = read(&format!("name = 'audit'\nurl = '{url}'\nsecret = '{SECRET}'")).unwrap();
         assert_eq!((webhook.name.as_str(), webhook.url.as_str()), ("audit", url));
         assert!(matches!(webhook.format, Format::Standard(_)));
-        assert_eq!((webhook.topics, webhook.prefix.root()), (Topic::ALL.to_vec(), None));
+        assert_eq!((webhook.topics.as_slice(), webhook.prefix.root()), (Topic::ALL.as_slice(), None));
         assert_eq!(times(&webhook), [600, 10, 60, 86_400]);
     }
 

@@ -161,6 +161,15 @@ async fn a_receiver_that_is_not_there_or_dies_is_a_failure_that_tells_no_secret(
 }
 
 #[tokio::test]
+async fn a_receiver_that_speaks_no_tls_is_a_failure_where_https_is_asked_for() {
+    let address = serve(|_| StatusCode::OK).await;
+    let https = url(&format!("https://{address}/t0ken")).unwrap();
+    let webhook = Webhook { url: https, ..webhook(address, Duration::from_secs(60)) };
+    let failure = Http::new().unwrap().post(&webhook, "id", "{}".to_owned()).await.unwrap_err();
+    assert!(failure.problem.starts_with(&format!("no connection to https://{address}: ")), "{}", failure.problem);
+}
+
+#[tokio::test]
 async fn an_answer_without_end_is_not_read_to_its_end() {
     let address = serve(|_| {
         let endless =
