@@ -71,7 +71,7 @@ pub struct Dead<M> {
 /// What is to be delivered to one receiver.
 #[derive(Debug)]
 pub struct Lanes<M> {
-    lanes: HashMap<GateName, Lane<M>>,
+    by_gate: HashMap<GateName, Lane<M>>,
     held: usize,
     out: usize,
     /// Gives lanes that are equally near their turn an order.
@@ -105,7 +105,7 @@ impl<M: Clone> Lanes<M> {
     /// Makes lanes that give a message up when it has failed and is so late.
     pub fn new(give_up_after: Duration, max_pause: Duration) -> Self {
         Self {
-            lanes: HashMap::new(),
+            by_gate: HashMap::new(),
             held: 0,
             out: 0,
             next_turn: 0,
@@ -133,7 +133,7 @@ impl<M: Clone> Lanes<M> {
         let turn = self.next_turn;
         self.next_turn += 1;
         self.held += 1;
-        let lane = self.lanes.entry(parcel.gate.clone()).or_insert_with(|| Lane {
+        let lane = self.by_gate.entry(parcel.gate.clone()).or_insert_with(|| Lane {
             queue: VecDeque::new(),
             is_out: false,
             attempts: 0,
@@ -151,7 +151,7 @@ impl<M: Clone> Lanes<M> {
         if now < self.resume || self.out >= self.out_max() {
             return None;
         }
-        let ready = self.lanes.values_mut().filter(|lane| !lane.is_out && lane.resume <= now);
+        let ready = self.by_gate.values_mut().filter(|lane| !lane.is_out && lane.resume <= now);
         let lane = ready.min_by_key(|lane| (lane.attempts, lane.turn))?;
         let parcel = lane.queue.front()?.clone();
         lane.is_out = true;
@@ -164,7 +164,7 @@ impl<M: Clone> Lanes<M> {
         if self.out >= self.out_max() {
             return None;
         }
-        let waiting = self.lanes.values().filter(|lane| !lane.is_out);
+        let waiting = self.by_gate.values().filter(|lane| !lane.is_out);
         waiting.map(|lane| lane.resume.max(self.resume)).min()
     }
 
@@ -187,7 +187,7 @@ impl<M: Clone> Lanes<M> {
         if self.is_down() {
             self.resume = self.resume.max(now + self.pauses.next().unwrap_or(self.max_pause));
         }
-        let lane = self.lanes.get_mut(gate)?;
+        let lane = self.by_gate.get_mut(gate)?;
         lane.attempts += 1;
         lane.resume = now + lane.pauses.next().unwrap_or(self.max_pause);
         let is_late = lane.queue.front().is_some_and(|parcel| is_late(parcel, now, self.give_up_after));
@@ -202,27 +202,22 @@ impl<M: Clone> Lanes<M> {
         if !self.is_down() {
             return Vec::new();
         }
-        let late = |lane: &Lane<M>| {
-            !lane.is_out && lane.queue.front().is_some_and(|parcel| is_late(parcel, now, self.give_up_after))
+        let give_up_after = self.give_up_after;
+        let is_late = |lane: &Lane<M>| {
+            !lane.is_out && lane.queue.front().is_some_and(|parcel| is_late(parcel, now, give_up_after))
         };
-        let gates: Vec<_> = self.lanes.iter().filter(|(_, lane)| late(lane)).map(|(gate, _)| gate.clone()).collect();
         let mut dead = Vec::new();
-        for gate in gates {
-            while self
-                .lanes
-                .get(&gate)
-                .is_some_and(|lane| lane.queue.front().is_some_and(|parcel| is_late(parcel, now, self.give_up_after)))
-                && let Some((parcel, attempts)) = self.shift(&gate)
-            {
-                dead.push(Dead { parcel, attempts, problem: self.last_problem.clone() });
-            }
+        while let Some((gate, _)) = self.by_gate.iter().find(|(_, lane)| is_late(lane)) {
+            let gate = gate.clone();
+            let late = self.shift(&gate);
+            dead.extend(late.map(|(parcel, attempts)| Dead { parcel, attempts, problem: self.last_problem.clone() }));
         }
         dead
     }
 
     /// Returns what made each message that is held.
     pub fn origins(&self) -> impl Iterator<Item = Origin> + '_ {
-        self.lanes.values().flat_map(|lane| lane.queue.iter().map(|parcel| parcel.origin))
+        self.by_gate.values().flat_map(|lane| lane.queue.iter().map(|parcel| parcel.origin))
     }
 
     fn is_down(&self) -> bool {
@@ -234,7 +229,7 @@ impl<M: Clone> Lanes<M> {
     }
 
     fn back(&mut self, gate: &GateName) {
-        if let Some(lane) = self.lanes.get_mut(gate)
+        if let Some(lane) = self.by_gate.get_mut(gate)
             && lane.is_out
         {
             lane.is_out = false;
@@ -244,7 +239,7 @@ impl<M: Clone> Lanes<M> {
 
     /// Removes the first message of a lane, and gives the next one a fresh start.
     fn shift(&mut self, gate: &GateName) -> Option<(Parcel<M>, u32)> {
-        let lane = self.lanes.get_mut(gate)?;
+        let lane = self.by_gate.get_mut(gate)?;
         let parcel = lane.queue.pop_front()?;
         let attempts = lane.attempts;
         self.held -= 1;
@@ -254,7 +249,7 @@ impl<M: Clone> Lanes<M> {
         lane.turn = self.next_turn;
         self.next_turn += 1;
         if lane.queue.is_empty() {
-            self.lanes.remove(gate);
+            self.by_gate.remove(gate);
         }
         Some((parcel, attempts))
     }

@@ -1,7 +1,5 @@
 //! The real program: a coordinator as a process, and commands run against it.
 
-#![allow(dead_code, reason = "no binary needs all of it")]
-
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use gatepost::proto::{ApproveRequest, Duration, GateStatus, Spec, WaitRequest};
 use serde_json::Value;
 
 use crate::process::Coordinator;
-use crate::receiver::{Mode, Receiver, SECRET, check_ids, told};
+use crate::receiver::{Mode, Receiver, SECRET, check, told};
 
 /// Rounds in each of the receiver's moods.
 const GATES: usize = 8;
@@ -69,7 +69,7 @@ async fn a_receiver_that_fails_hangs_and_dies_gets_every_event_through_kills_of_
         let place = |text: &String| taken.iter().position(|told| told == text);
         assert!(place(waiting) < place(&resolved), "{taken:#?}");
     }
-    check_ids(&receiver.seen());
+    check(&receiver.seen());
 
     // All is settled, and that is saved: another kill repeats nothing.
     settled(&coordinator).await;
@@ -110,6 +110,7 @@ async fn decisions_go_on_while_a_receiver_hangs() {
     let resolved =
         |receiver: &Receiver| receiver.taken().iter().filter(|request| told(request).starts_with("resolved ")).count();
     receiver.until(|receiver| resolved(receiver) == 101).await;
+    check(&receiver.seen());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@
 
 mod commands;
 mod delivery;
+#[allow(dead_code, reason = "this binary needs little of it")]
 #[path = "../program/process.rs"]
 mod process;
 mod receiver;

@@ -32,6 +32,8 @@ pub enum Mode {
 pub struct Request {
     pub id: String,
     pub body: Value,
+    /// Whether it is signed as Standard Webhooks says.
+    pub is_signed: bool,
     /// Whether it was answered as delivered.
     pub taken: bool,
 }
@@ -110,10 +112,11 @@ pub fn told(request: &Request) -> String {
     format!("{kind} {}", request.body["data"]["event"]["name"].as_str().unwrap())
 }
 
-/// The same id is the same message.
-pub fn check_ids(requests: &[Request]) {
+/// Each is signed, and the same id is the same message.
+pub fn check(requests: &[Request]) {
     let mut bodies = BTreeMap::new();
-    for Request { id, body, .. } in requests {
+    for Request { id, body, is_signed, .. } in requests {
+        assert!(*is_signed && !id.is_empty(), "{body}");
         let first = bodies.entry(id).or_insert(body);
         assert_eq!(*first, body, "{id}");
     }
@@ -125,19 +128,11 @@ fn serve(listener: TcpListener, shared: &Arc<Shared>) -> JoinHandle<()> {
 }
 
 async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let id = match headers.get("webhook-id") {
-        Some(id) => {
-            standardwebhooks::Webhook::new(SECRET)
-                .unwrap()
-                .verify(&body, &headers)
-                .expect("not signed as it should be");
-            id.to_str().unwrap().to_owned()
-        }
-        None => String::new(),
-    };
+    let id = headers.get("webhook-id").map(|id| id.to_str().unwrap().to_owned()).unwrap_or_default();
+    let is_signed = standardwebhooks::Webhook::new(SECRET).unwrap().verify(&body, &headers).is_ok();
     let number = {
         let mut seen = shared.seen.lock().unwrap();
-        seen.push(Request { id, body: serde_json::from_slice(&body).unwrap(), taken: false });
+        seen.push(Request { id, body: serde_json::from_slice(&body).unwrap(), is_signed, taken: false });
         seen.len()
     };
     shared.count.send_modify(|count| *count += 1);

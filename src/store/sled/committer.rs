@@ -208,7 +208,10 @@ impl Job {
         Ok(match self {
             Self::Commit(change, record, reply) => Answer::Commit(reply, batch.commit(*change, &record)),
             Self::Remember(key, first, record, reply) => Answer::Done(reply, batch.remember(key, first, &record)),
-            Self::Outbox(writes, reply) => Answer::Done(reply, Ok(batch.write_outbox(writes))),
+            Self::Outbox(writes, reply) => {
+                batch.write_outbox(writes);
+                Answer::Done(reply, Ok(()))
+            }
             Self::Forget(..) => return Err(self),
         })
     }
