@@ -13,24 +13,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use super::lanes::{Dead, Failure, Lanes, Origin, Parcel};
-use super::message::{Message, Sender, topic_of};
+use super::lanes::{Failure, Lanes, Origin, Parcel};
+use super::message::{Message, Sender};
 use super::sender::Transport;
 use super::settings::{Format, Webhook};
 use super::status::Shared;
 use crate::coordinator::{Coordinator, DeadLetter, DeadlinePlace, Outbox, OutboxChange, StoreError, Topic};
-use crate::domain::{Event, EventKind, GateName, Revision};
+use crate::domain::{GateName, Revision};
+
+mod follow;
+mod letters;
 
 /// How long what has changed may stay unsaved.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
 /// How long to leave a store that is full.
 const FULL_PAUSE: Duration = Duration::from_secs(10);
-/// Dead letters that are kept; the oldest gives way.
-const LETTERS_MAX: usize = 10_000;
 /// Dead letters or deadlines that are read at a time.
 const PAGE: usize = 256;
-/// The longest text about a failure in characters, so that a dead letter fits one part of a record.
-const PROBLEM_MAX: usize = 256;
 
 /// What an operator asks for.
 pub enum Command {
@@ -208,213 +207,6 @@ impl Courier {
                 }
             }
         }
-    }
-
-    /// Reads on in the log.
-    async fn follow(&mut self, changes: Result<Vec<Arc<Event>>, StoreError>) -> Result<(), StoreError> {
-        match changes {
-            Ok(events) => {
-                for event in events {
-                    self.take(event).await?;
-                }
-            }
-            // Retention keeps what a webhook has yet to tell, so this one was not configured for long.
-            Err(StoreError::Compacted { oldest }) => {
-                let name = &self.webhook.name;
-                tracing::error!(
-                    "webhook {name} missed what happened from {} on: going on at {oldest}",
-                    self.followed.next()
-                );
-                self.followed = Revision(oldest.0.saturating_sub(1));
-            }
-            // One event that cannot be read holds up no other.
-            Err(StoreError::Corrupt { .. }) => {
-                let next = self.followed.next();
-                match self.coordinator.event(next).await {
-                    Ok(Some(event)) => self.take(event).await?,
-                    Ok(None) => self.followed = next,
-                    Err(error @ StoreError::Corrupt { .. }) => {
-                        tracing::error!("webhook {} leaves an event out: {error}", self.webhook.name);
-                        self.followed = next;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        self.changed();
-        Ok(())
-    }
-
-    /// Takes in the next event of the log.
-    async fn take(&mut self, event: Arc<Event>) -> Result<(), StoreError> {
-        self.followed = event.revision();
-        if !self.webhook.prefix.contains(&event.gate.name) {
-            return Ok(());
-        }
-        let origin = Origin::Event(event.revision());
-        if let Some(topic) = topic_of(&event).filter(|topic| self.webhook.topics.contains(topic)) {
-            self.push(origin, topic, Arc::clone(&event), event.time);
-        }
-        let deadline = event.gate.deadline.filter(|_| event.kind == EventKind::Waiting);
-        if let Some(deadline) = deadline.filter(|_| self.webhook.topics.contains(&Topic::Expiring)) {
-            let place = DeadlinePlace { time: deadline, gate: Some(event.gate.name.clone()) };
-            if place <= self.warned {
-                // Whoever looks at deadlines has been there already, and has not seen this one.
-                self.warn_of(origin, &event.gate.name, deadline).await?;
-            } else {
-                let at = self.warning_time(deadline);
-                self.next_warning = Some(self.next_warning.map_or(at, |next| next.min(at)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Warns of the deadlines that are near, and notes when the next will be.
-    async fn warn(&mut self) -> Result<(), StoreError> {
-        self.changed();
-        let now = self.coordinator.now();
-        let horizon = DeadlinePlace::before(now + self.webhook.warn_before + Duration::from_nanos(1));
-        while self.lanes.has_room() {
-            let page = self.coordinator.deadlines(&self.warned, PAGE).await?;
-            let is_last = page.len() < PAGE;
-            for (deadline, gate) in page {
-                if deadline >= horizon.time {
-                    self.warned = self.warned.clone().max(horizon);
-                    self.next_warning = Some(self.warning_time(deadline));
-                    return Ok(());
-                }
-                if self.webhook.prefix.contains(&gate)
-                    && self.warn_of(Origin::Deadline(deadline), &gate, deadline).await? > self.followed
-                {
-                    // The log says first what came before.
-                    self.next_warning = Some(now);
-                    return Ok(());
-                }
-                self.warned = DeadlinePlace { time: deadline, gate: Some(gate) };
-            }
-            if is_last {
-                self.warned = self.warned.clone().max(horizon);
-                self.next_warning = None;
-                return Ok(());
-            }
-        }
-        self.next_warning = Some(now);
-        Ok(())
-    }
-
-    /// Warns of a deadline, if the gate still waits for it. Returns the revision up to which the log has to be read
-    /// before the warning may be made; it is made if that was read.
-    async fn warn_of(&mut self, origin: Origin, gate: &GateName, deadline: SystemTime) -> Result<Revision, StoreError> {
-        match self.coordinator.still_waiting(gate, deadline).await {
-            Ok(Some(event)) if event.revision() > self.followed && matches!(origin, Origin::Deadline(_)) => {
-                self.warn_from = event.revision();
-                Ok(self.warn_from)
-            }
-            Ok(Some(event)) => {
-                let now = self.coordinator.now();
-                self.push(origin, Topic::Expiring, event, now);
-                Ok(Revision::ZERO)
-            }
-            Ok(None) => Ok(Revision::ZERO),
-            Err(error @ StoreError::Corrupt { .. }) => {
-                tracing::error!("webhook {} cannot warn of {gate}: {error}", self.webhook.name);
-                Ok(Revision::ZERO)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn warning_time(&self, deadline: SystemTime) -> SystemTime {
-        deadline.checked_sub(self.webhook.warn_before).unwrap_or(SystemTime::UNIX_EPOCH)
-    }
-
-    fn push(&mut self, origin: Origin, topic: Topic, event: Arc<Event>, time: SystemTime) {
-        let gate = event.gate.name.clone();
-        self.lanes.push(Parcel { gate, origin, since: time, message: Message { topic, event, time } });
-    }
-
-    /// Keeps what was given up, until somebody looks at it.
-    fn bury(&mut self, dead: Dead<Message>) {
-        let Dead { parcel: Parcel { gate, origin, message, .. }, attempts, problem } = dead;
-        let number = match origin {
-            Origin::Letter(number) if !self.redelivering.remove(&number) || !self.letters.contains(&number) => return,
-            Origin::Letter(number) => number,
-            Origin::Event(_) | Origin::Deadline(_) => self.next_letter,
-        };
-        let message_id = self.sender.id(&message);
-        let (name, topic) = (&self.webhook.name, message.topic.as_str());
-        tracing::error!("webhook {name} gave up {topic} of {gate} ({message_id}) after {attempts} attempts: {problem}");
-        self.next_letter = self.next_letter.max(number + 1);
-        self.letters.insert(number);
-        self.put.push(DeadLetter {
-            number,
-            message_id,
-            topic: message.topic,
-            gate,
-            round: message.event.gate.round,
-            revision: message.event.revision(),
-            attempts,
-            problem: problem.chars().take(PROBLEM_MAX).collect(),
-            time: self.coordinator.now(),
-        });
-        if self.letters.len() > LETTERS_MAX
-            && let Some(oldest) = self.letters.first().copied()
-        {
-            tracing::error!(
-                "webhook {} has more than {LETTERS_MAX} dead letters: the oldest is gone",
-                self.webhook.name
-            );
-            self.discard(oldest);
-        }
-        self.changed();
-    }
-
-    fn discard(&mut self, number: u64) {
-        if self.letters.remove(&number) {
-            self.put.retain(|letter| letter.number != number);
-            self.remove.push(number);
-            self.changed();
-        }
-    }
-
-    /// Does what an operator asks for.
-    async fn obey(&mut self, command: Command) -> Result<(), StoreError> {
-        let (reply, answer) = match command {
-            Command::Redeliver(number, reply) => (reply, self.redeliver(number).await),
-            Command::Delete(number, reply) if self.letters.contains(&number) => {
-                self.discard(number);
-                self.save().await?;
-                // Gone only once that is durable.
-                (reply, if self.remove.is_empty() { Ok(()) } else { Err(StoreError::Full.into()) })
-            }
-            Command::Delete(number, reply) => (reply, Err(self.no_letter(number))),
-        };
-        // Who asked may have gone.
-        drop(reply.send(answer));
-        Ok(())
-    }
-
-    /// Puts a dead letter behind what its gate has to tell. It stays a dead letter until it is delivered.
-    async fn redeliver(&mut self, number: u64) -> Result<(), Error> {
-        self.save().await?;
-        let letter = self.coordinator.dead_letters(&self.webhook.name, number, 1).await?.pop();
-        let letter = letter.filter(|letter| letter.number == number && self.letters.contains(&number));
-        let letter = letter.ok_or_else(|| self.no_letter(number))?;
-        let event = self.coordinator.event(letter.revision).await?;
-        let oldest = self.coordinator.oldest();
-        let event = event.ok_or(Error::EventForgotten { revision: letter.revision, oldest })?;
-        if self.redelivering.insert(number) {
-            let now = self.coordinator.now();
-            let time = if letter.topic == Topic::Expiring { letter.time } else { event.time };
-            let message = Message { topic: letter.topic, event, time };
-            self.lanes.push(Parcel { gate: letter.gate, origin: Origin::Letter(number), since: now, message });
-        }
-        Ok(())
-    }
-
-    fn no_letter(&self, number: u64) -> Error {
-        Error::NoSuchLetter { webhook: self.webhook.name.clone(), number }
     }
 
     fn changed(&mut self) {
