@@ -201,6 +201,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever happens: a gate's messages are settled in their order, each once, only one of them is out, and what is
     /// held is what is not settled.
     #[test]

@@ -152,3 +152,20 @@ async fn only_gates_below_the_prefix_are_warned_of() {
     assert_eq!(world.deliver().await, "expiring a/x");
     world.is_silent_for(60 * MINUTE).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_warning_comes_after_what_it_follows_and_once() {
+    // What is looked at first after a start is left to chance.
+    for _ in 0..20 {
+        let mut world = World::new();
+        world.start().await;
+        world.stop().await;
+        world.wait("a", Some(30 * MINUTE)).await;
+        tokio::time::sleep(25 * MINUTE).await;
+        world.start().await;
+        assert_eq!(world.deliver().await, "waiting a");
+        assert_eq!(world.deliver().await, "expiring a");
+        world.is_silent_for(4 * MINUTE).await;
+        world.stop().await;
+    }
+}
