@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what the tests need and runs them all: formatting, lints, the Rust tests, the tests against real clients, and
-# the Python SDK.
+# Sets up what the tests need and runs them all: formatting, lints, the Rust tests, the tests against real clients, the
+# Python SDK, and the dashboard in a real browser.
 # Needs Rust, and root or sudo on Debian for the packages that are missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -19,6 +19,9 @@ command -v strace >/dev/null || missing+=(strace)
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
 command -v mkfs.ext4 >/dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing+=(e2fsprogs)
 command -v curl >/dev/null || missing+=(curl)
+# The certificates of a test.
+command -v openssl >/dev/null || missing+=(openssl)
+command -v chromium >/dev/null || missing+=(chromium)
 command -v losetup >/dev/null || [ -x /usr/sbin/losetup ] || missing+=(mount)
 if [ "${#missing[@]}" -gt 0 ]; then
   as_root apt-get update -q
@@ -35,7 +38,8 @@ venv=target/venv
 version() { "$1" -c 'import sys; print(sys.version_info[:2])' 2>/dev/null; }
 [ "$(version "$venv/bin/python")" = "$(version "$python")" ] || "$python" -m venv --clear "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check \
-  --requirement tests/real/requirements.txt --requirement python/requirements-dev.txt ./python
+  --requirement tests/real/requirements.txt --requirement tests/browser/requirements.txt \
+  --requirement python/requirements-dev.txt ./python
 
 step "formatting"
 cargo fmt --check
@@ -84,6 +88,7 @@ as_root env PATH="/usr/sbin:/sbin:$PATH" GATEPOST_TEST_KILLS=200 "$durability" -
 
 step "real grpcurl and curl"
 PATH="$PWD/$venv/bin:$PATH" tests/real/readme.sh
+tests/real/tls.sh
 
 step "Python SDK"
 (
@@ -93,6 +98,14 @@ step "Python SDK"
   ruff format --check --quiet
   mypy
   GATEPOST_PROGRAM=../target/debug/gatepost python -m pytest --quiet --numprocesses auto
+)
+
+step "dashboard in Chromium"
+(
+  PATH="$PWD/$venv/bin:$PATH"
+  ruff check --quiet --config python/pyproject.toml tests/browser
+  ruff format --check --quiet --config python/pyproject.toml tests/browser
+  GATEPOST_PROGRAM=target/debug/gatepost python -m pytest --quiet -p no:asyncio --numprocesses auto --timeout 120 -ra tests/browser
 )
 
 step "all passed"

@@ -20,20 +20,24 @@
 //! # }
 //! ```
 
+use std::fmt;
 use std::time::Duration;
 
 use backon::Retryable;
 use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint};
+use tonic::codegen::http::Uri;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Response, Status};
 
 use crate::proto::gate_service_client::GateServiceClient;
 use crate::proto::webhook_service_client::WebhookServiceClient;
 use crate::proto::{
     ApproveRequest, CreateGateRequest, DeleteGateRequest, Event, Gate, GetGateRequest, ListEventsRequest,
-    ListGatesRequest, RejectRequest, ResetGateRequest, ResetGatesRequest, WaitRequest, WatchRequest,
+    ListGatesRequest, RejectRequest, ReportEvidenceRequest, ResetGateRequest, ResetGatesRequest, WaitRequest,
+    WatchRequest,
 };
 
+use error::root_cause;
 pub use error::{Error, Refusal};
 pub use wait::{Outcome, Update, Wait};
 pub use watch::{Notice, Watch};
@@ -80,6 +84,36 @@ pub struct Client {
     address: String,
 }
 
+/// What a client trusts, and what it shows of itself, where the address is `https`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The roots that the coordinator's certificate may lead to, in PEM. None: those of the system.
+    pub roots: Option<Vec<u8>>,
+    /// The client's own certificate and its private key, each in PEM.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Tls {
+    fn config(&self) -> ClientTlsConfig {
+        let config = match &self.roots {
+            Some(roots) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        match &self.identity {
+            Some((cert, key)) => config.identity(Identity::from_pem(cert, key)),
+            None => config,
+        }
+    }
+}
+
+/// The key is a secret.
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (roots, identity) = (self.roots.is_some(), self.identity.is_some());
+        f.debug_struct("Tls").field("roots", &roots).field("identity", &identity).finish_non_exhaustive()
+    }
+}
+
 /// What [`Client::list`] found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing {
@@ -91,7 +125,8 @@ pub struct Listing {
 }
 
 impl Client {
-    /// Makes a client of the coordinator at `http://host:port` or `host:port`. Connects at the first call.
+    /// Makes a client of the coordinator at `http://host:port`, `https://host:port` or `host:port`. Connects at the first
+    /// call, with TLS only to `https`, and then trusts the roots of the system.
     ///
     /// Has to be called within a tokio runtime.
     ///
@@ -99,7 +134,24 @@ impl Client {
     ///
     /// [`Error::Address`] if that is no such address.
     pub fn new(address: &str) -> Result<Self, Error> {
-        Self::with_connector(address, Endpoint::connect_lazy)
+        Self::with_tls(address, &Tls::default())
+    }
+
+    /// Does the same with roots and a certificate of one's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Address`] as [`Self::new`], [`Error::Tls`] if the certificates cannot be used.
+    pub fn with_tls(address: &str, tls: &Tls) -> Result<Self, Error> {
+        let uri = address::parse(address)?;
+        let is_encrypted = uri.scheme_str() == Some("https");
+        let mut endpoint = endpoint(uri);
+        if is_encrypted {
+            endpoint = endpoint.tls_config(tls.config()).map_err(|error| Error::Tls { problem: root_cause(&error) })?;
+        } else if *tls != Tls::default() {
+            return Err(Error::Tls { problem: format!("{address} is not an https:// address") });
+        }
+        Ok(Self::over(endpoint.connect_lazy(), endpoint.connect_lazy(), endpoint.uri()))
     }
 
     /// Makes a client whose connections are made in another way: through a tunnel, a socket of another kind, or a
@@ -109,17 +161,12 @@ impl Client {
     ///
     /// As [`Self::new`].
     pub fn with_connector(address: &str, connect: impl Fn(&Endpoint) -> Channel) -> Result<Self, Error> {
-        let uri = address::parse(address)?;
-        let address = uri.to_string().trim_end_matches('/').to_owned();
-        let endpoint = Endpoint::from(uri)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        Ok(Self::over(connect(&endpoint), connect(&endpoint), address))
+        let endpoint = endpoint(address::parse(address)?);
+        Ok(Self::over(connect(&endpoint), connect(&endpoint), endpoint.uri()))
     }
 
-    fn over(calls: Channel, streams: Channel, address: String) -> Self {
+    fn over(calls: Channel, streams: Channel, address: &Uri) -> Self {
+        let address = address.to_string().trim_end_matches('/').to_owned();
         let service = |channel| GateServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
         let webhooks = WebhookServiceClient::new(calls.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
         Self { calls: service(calls), streams: service(streams), webhooks, address }
@@ -175,6 +222,12 @@ impl Client {
     pub async fn reject(&self, mut request: RejectRequest) -> Result<Gate, Error> {
         identify(&mut request.request_id);
         self.call(&request, |mut service, request| async move { service.reject(request).await }).await
+    }
+
+    /// Adds facts to what is known of a gate's current round.
+    pub async fn report_evidence(&self, mut request: ReportEvidenceRequest) -> Result<Gate, Error> {
+        identify(&mut request.request_id);
+        self.call(&request, |mut service, request| async move { service.report_evidence(request).await }).await
     }
 
     /// Begins a new round of a gate.
@@ -259,6 +312,14 @@ impl Client {
         let answer = call(service.clone(), request).await;
         answer.map(Response::into_inner).map_err(|status| Error::from_status(&self.address, status))
     }
+}
+
+fn endpoint(uri: Uri) -> Endpoint {
+    Endpoint::from(uri)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
 }
 
 fn identify(request_id: &mut String) {

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use jiff::{Span, SpanRelativeTo};
 
+use crate::policy::{self, Rules};
 use crate::webhooks::Webhook;
 
 pub mod file;
@@ -52,7 +54,19 @@ pub struct ServeArgs {
           value_parser = clap::value_parser!(u64).range(0..=3_600))]
     pub drain_seconds: u64,
 
-    /// Listen on an address that other machines reach, without any protection
+    /// Certificate to serve with, in PEM, with those that lead to its root. Taken up again when the file changes
+    #[arg(long, env = "GATEPOST_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate, in PEM
+    #[arg(long, env = "GATEPOST_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Let in only clients with a certificate of these roots, in PEM
+    #[arg(long, env = "GATEPOST_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// Listen on an address that other machines reach, although everybody who reaches it can decide
     #[arg(long, env = "GATEPOST_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
 }
@@ -103,8 +117,23 @@ pub struct Config {
     pub drain: Duration,
     /// Where people reach the coordinator, without a slash at the end; none is the address that it listens on.
     pub public_url: Option<String>,
+    /// The certificate to serve with; none serves without TLS.
+    pub tls: Option<TlsFiles>,
+    /// What decides gates without a person.
+    pub rules: Arc<Rules>,
     /// Who is told what happens to gates.
     pub webhooks: Vec<Webhook>,
+}
+
+/// The files of the server's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and those that lead from it to a root, in PEM.
+    pub cert: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+    /// The roots whose clients are let in, in PEM. None: clients need no certificate.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Why the server cannot be started as told.
@@ -113,36 +142,58 @@ pub enum Error {
     /// The configuration file cannot be taken.
     #[error(transparent)]
     File(#[from] file::Error),
+    /// The rules in it cannot be taken.
+    #[error(transparent)]
+    Rules(#[from] policy::Error),
     /// A webhook makes no sense.
     #[error(transparent)]
     Webhook(#[from] webhook::Error),
     /// Everybody who reaches the address could decide every gate.
     #[error(
-        "{0} can be reached from other machines, and nothing protects it yet: \
-         listen on 127.0.0.1, or give --insecure if the network itself is trusted"
+        "{0} can be reached from other machines, and nothing protects it: listen on 127.0.0.1, let in only clients with a \
+         certificate (--tls-client-ca), or give --insecure if the network itself is trusted"
     )]
     Exposed(SocketAddr),
+}
+
+impl Config {
+    /// Returns the URL of an address that it listens on.
+    #[must_use]
+    pub fn url_of(&self, address: SocketAddr) -> String {
+        format!("{}://{address}", if self.tls.is_some() { "https" } else { "http" })
+    }
+
+    /// Says whether only clients with a certificate are let in.
+    #[must_use]
+    pub fn admits_only_certified(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+    }
 }
 
 impl TryFrom<ServeArgs> for Config {
     type Error = Error;
 
     fn try_from(args: ServeArgs) -> Result<Self, Error> {
-        if !args.listen.ip().is_loopback() && !args.insecure {
-            return Err(Error::Exposed(args.listen));
-        }
+        let tls = args.tls_cert.zip(args.tls_key);
+        let tls = tls.map(|(cert, key)| TlsFiles { cert, key, client_ca: args.tls_client_ca });
         let file = args.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
-        Ok(Self {
+        let config = Self {
             webhooks: webhook::validated(file.webhook)?,
             public_url: file.public_url.map(|url| url.trim_end_matches('/').to_owned()),
+            rules: Arc::new(Rules::new(file.rule)?),
             listen: args.listen,
+            tls,
             data_dir: args.data_dir,
             cache_bytes: args.cache_mib * 1024 * 1024,
             retention_age: args.retention.0,
             retention_events: Some(args.retention_events).filter(|events| *events > 0),
             connections_max: args.max_connections.get(),
             drain: Duration::from_secs(args.drain_seconds),
-        })
+        };
+        if !config.listen.ip().is_loopback() && !config.admits_only_certified() && !args.insecure {
+            return Err(Error::Exposed(config.listen));
+        }
+        Ok(config)
     }
 }
 
@@ -161,6 +212,9 @@ mod tests {
             retention_events: 0,
             max_connections: NonZeroUsize::MIN,
             drain_seconds: 3,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
             insecure,
         }
     }
@@ -174,6 +228,12 @@ mod tests {
             let error = Config::try_from(args(listen, false)).unwrap_err();
             assert!(matches!(error, Error::Exposed(address) if address == listen.parse().unwrap()), "{listen}");
             assert!(Config::try_from(args(listen, true)).is_ok(), "{listen}");
+            let file = || Some(PathBuf::from("x.pem"));
+            let encrypted = |client_ca| {
+                let tls = ServeArgs { tls_cert: file(), tls_key: file(), ..args(listen, false) };
+                Config::try_from(ServeArgs { tls_client_ca: client_ca, ..tls }).is_ok()
+            };
+            assert!(encrypted(file()) && !encrypted(None), "{listen}: encryption alone lets everybody in");
         }
     }
 

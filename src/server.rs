@@ -1,5 +1,6 @@
 //! Puts the server together: the store, the coordinator and the API on one listener.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::domain::Revision;
 use crate::grpc::{self, Service, WebhookHandlers};
 use crate::http;
+use crate::policy::{self, Rules};
 use crate::proto::gate_service_server::GateServiceServer;
 use crate::proto::webhook_service_server::WebhookServiceServer;
 use crate::proto::{DESCRIPTOR_SET, REQUEST_BYTES_MAX};
@@ -31,6 +33,10 @@ use crate::store::{self, Store, sled::Sled};
 use crate::webhooks::{self, Couriers, Http, Transport, Webhooks};
 
 mod connections;
+mod tls;
+
+pub use tls::Error as TlsError;
+use tls::Tls;
 
 /// Calls on one connection at a time: a thousand workers behind one proxy.
 const STREAMS_MAX: u32 = 1024;
@@ -56,12 +62,26 @@ pub enum Error {
     /// The API's description is broken, which a build cannot produce.
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The certificate cannot be served.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The rules have no thread to run on.
+    #[error("rules cannot be applied: {0}")]
+    Rules(#[from] io::Error),
     /// What webhooks are sent with cannot be set up.
     #[error("webhooks cannot be sent: {0}")]
     Webhooks(#[from] reqwest::Error),
     /// The store's opening was cut short.
     #[error("the store was not opened: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// Takes up the certificate again when its files change, for ever.
+async fn follow_files(tls: Option<Arc<Tls>>) -> Infallible {
+    match tls {
+        Some(tls) => tls.follow_files().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A coordinator whose store is open, ready to serve.
@@ -71,6 +91,8 @@ pub struct Server {
     couriers: Couriers,
     connections_max: usize,
     drain: Duration,
+    rules: Arc<Rules>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
@@ -80,28 +102,37 @@ impl Server {
     ///
     /// If it cannot be opened: another process has it, or it cannot be read.
     pub async fn open(config: &Config) -> Result<Self, Error> {
+        let tls = match config.tls.clone() {
+            Some(files) => Some(Arc::new(Tls::load(files).await?)),
+            None => None,
+        };
         let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
         let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
         let clock = Clock::start(last_time(&store).await?);
         let retention = Retention { age: config.retention_age, events: config.retention_events };
         let coordinator = Coordinator::new(Arc::new(store), clock, retention);
-        let server = Self::new(Arc::clone(&coordinator), config.drain);
-        let server = Self { connections_max: config.connections_max, ..server };
+        let server = Self {
+            connections_max: config.connections_max,
+            rules: Arc::clone(&config.rules),
+            tls,
+            ..Self::new(Arc::clone(&coordinator), config.drain)
+        };
         if config.webhooks.is_empty() {
             return Ok(server);
         }
-        let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+        let public_url = config.public_url.clone().unwrap_or_else(|| config.url_of(config.listen));
         let http: Arc<dyn Transport> = Arc::new(Http::new()?);
         let (webhooks, couriers) = webhooks::open(&coordinator, config.webhooks.clone(), &public_url, &http).await?;
         Ok(Self { webhooks: Arc::new(webhooks), couriers, ..server })
     }
 
-    /// Makes the server of a coordinator, for any number of connections. `drain` is how long open calls have to end when
+    /// Makes the server of a coordinator, for any number of connections and without rules. `drain` is how long open calls have to end when
     /// it is stopped.
     #[must_use]
     pub fn new(coordinator: Arc<Coordinator>, drain: Duration) -> Self {
         let (webhooks, couriers) = (Arc::default(), Couriers::default());
-        Self { coordinator, webhooks, couriers, connections_max: usize::MAX, drain }
+        let (rules, tls) = (Arc::default(), None);
+        Self { coordinator, webhooks, couriers, connections_max: usize::MAX, drain, rules, tls }
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -112,8 +143,12 @@ impl Server {
     ///
     /// If the store fails: the process should end with an error then.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let incoming = connections::accept(listener, self.connections_max);
-        self.serve_on(incoming, shutdown).await
+        let incoming = connections::accept(listener, self.connections_max, self.tls.clone());
+        let tls = self.tls.clone();
+        tokio::select! {
+            served = self.serve_on(incoming, shutdown) => served,
+            never = follow_files(tls) => match never {},
+        }
     }
 
     /// Does the same on connections of any kind, as many as `incoming` gives.
@@ -129,7 +164,8 @@ impl Server {
     where
         C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
     {
-        let Self { coordinator, webhooks, couriers, drain, .. } = self;
+        let Self { coordinator, webhooks, couriers, drain, rules, .. } = self;
+        let rules = policy::start(Arc::clone(&coordinator), rules)?;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
         let service = Arc::new(Service::new(coordinator.clone()));
@@ -181,10 +217,13 @@ impl Server {
         }
         coordinator.drain();
         stop.cancel();
-        let ended =
-            async { tokio::try_join!(async { Ok::<_, Error>(serving.await?) }, async { Ok(delivering.await?) }) };
+        let ended = async {
+            let (served, delivered) = tokio::join!(serving, delivering);
+            rules.ended().await;
+            served.map_err(Error::from).and(delivered.map_err(Error::from))
+        };
         tokio::select! {
-            ended = ended => drop(ended?),
+            ended = ended => ended?,
             // What fails now fails as before: nobody is told that it was stored.
             failed = running => match failed? {},
             () = tokio::time::sleep(drain) => tracing::warn!("some calls did not end in time and were cut off"),

@@ -15,16 +15,17 @@ use rust_source::{paths, tokens, without_tests};
 /// modules below it. `lib.rs` only lists the modules.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "server"]),
-    ("cli", &["client", "config", "domain", "proto", "server"]),
+    ("cli", &["client", "config", "domain", "policy", "proto", "server"]),
     ("client", &["domain", "proto"]),
-    ("server", &["config", "coordinator", "domain", "grpc", "http", "proto", "store", "webhooks"]),
+    ("server", &["config", "coordinator", "domain", "grpc", "http", "policy", "proto", "store", "webhooks"]),
     ("grpc", &["coordinator", "domain", "proto", "webhooks"]),
     ("http", &["proto"]),
     ("webhooks", &["coordinator", "domain", "proto"]),
     ("coordinator", &["domain", "store::*"]),
     ("store", &["domain"]),
     ("domain", &[]),
-    ("config", &["domain", "webhooks"]),
+    ("config", &["domain", "policy", "webhooks"]),
+    ("policy", &["coordinator", "domain", "proto"]),
     ("proto", &["domain"]),
 ];
 

@@ -67,6 +67,7 @@ async fn each_refusal_has_its_code_its_reason_and_its_values() {
         refused(gates.approve(approve("missing"))).await,
         refused(gates.reject(reject("missing"))).await,
         refused(gates.reset_gate(reset("missing"))).await,
+        refused(gates.report_evidence(report("missing", &[("a", "b")]))).await,
         refused(gates.list_events(history("missing"))).await,
         stream_refused(gates.wait(wait("missing"))).await,
     ] {
@@ -94,7 +95,11 @@ async fn each_refusal_has_its_code_its_reason_and_its_values() {
         ("time", &time),
         ("revision", &revision),
     ];
-    for status in [refused(gates.approve(approve("done"))).await, refused(gates.reject(reject("done"))).await] {
+    for status in [
+        refused(gates.approve(approve("done"))).await,
+        refused(gates.reject(reject("done"))).await,
+        refused(gates.report_evidence(report("done", &[("a", "b")]))).await,
+    ] {
         check(&status, Code::FailedPrecondition, "GATE_ALREADY_RESOLVED", &winner);
     }
 

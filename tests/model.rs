@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gatepost::domain::{
-    Ballot, Cause, Command, Etag, Event, EventKind, Gate, GateName, Principal, Refusal, Resolution, Revision, Round,
-    Spec, Status, Subject, Uid, Verdict, decide,
+    Ballot, Cause, Command, Etag, Event, EventKind, Facts, Gate, GateName, Principal, Refusal, Resolution, Revision,
+    Round, Ruling, Spec, Status, Subject, Uid, Verdict, decide,
 };
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-use reference::{Answer, Ask, End, Model, ModelGate, Pin, Step, Terms, VOTERS};
+use reference::{Answer, Ask, End, FACTS, Model, ModelGate, Pin, Step, Terms, VOTERS};
 
 prop_state_machine! {
     // No file of seeds: a failure prints its shortest sequence, which belongs into the tests of `decide` by name.
@@ -116,6 +116,15 @@ impl Domain {
                 };
                 if approves { Command::Approve(ballot) } else { Command::Reject(ballot) }
             }
+            Ask::Settle { approves, is_stale } => {
+                let verdict = if approves { Verdict::Approve } else { Verdict::Reject };
+                let etag = etag(if is_stale { Pin::Wrong } else { Pin::Right }).unwrap_or(Etag("none".into()));
+                Command::Settle(Ruling { rule: "rule".into(), verdict, etag })
+            }
+            Ask::Report { fact, value, round: pin } => {
+                let facts = Facts::parse([(fact.to_string(), value.to_string())].into()).unwrap();
+                Command::ReportEvidence { facts, round: round(pin), by }
+            }
             Ask::Expire => Command::Expire,
             Ask::Reset => Command::Reset { by },
             Ask::Delete { etag: pin } => Command::Delete { by, etag: etag(pin) },
@@ -151,7 +160,7 @@ impl Domain {
             (Some((status, resolution)), None) => {
                 assert_eq!(resolution.revision, gate.revision);
                 assert_eq!(resolution.cause == Cause::Timeout, status == Status::TimedOut);
-                let by_nobody = matches!(resolution.cause, Cause::Timeout | Cause::AutoApprove);
+                let by_nobody = matches!(resolution.cause, Cause::Timeout | Cause::AutoApprove | Cause::Policy);
                 assert_eq!(resolution.by.is_none(), by_nobody);
                 let in_time = gate.deadline.is_none_or(|deadline| resolution.time < deadline);
                 assert_eq!(in_time, status != Status::TimedOut, "decided too late, or timed out too early");
@@ -177,6 +186,7 @@ fn answer(result: &Result<Option<Event>, Refusal>) -> Answer {
             (EventKind::Created, _) => Answer::Created,
             (EventKind::Waiting, _) => Answer::Waiting,
             (EventKind::Voted, _) => Answer::Voted,
+            (EventKind::EvidenceReported, _) => Answer::EvidenceReported,
             (EventKind::Resolved, Status::Approved) => Answer::Approved,
             (EventKind::Resolved, Status::Rejected) => Answer::Rejected,
             (EventKind::Resolved, Status::TimedOut) => Answer::TimedOut,
@@ -193,6 +203,7 @@ fn answer(result: &Result<Option<Event>, Refusal>) -> Answer {
             Refusal::RoundMismatch { .. } => Answer::RoundMismatch,
             Refusal::EtagMismatch { .. } => Answer::EtagMismatch,
             Refusal::SubjectChanged { .. } => Answer::SubjectChanged,
+            Refusal::TooManyFacts { .. } => panic!("a model of {FACTS} facts has room for them"),
         },
     }
 }
@@ -211,6 +222,7 @@ fn seen(gate: &Gate) -> ModelGate {
         updated: since_epoch(gate.update_time),
         first_wait: gate.wait_time.map(since_epoch),
         votes: gate.votes.iter().map(|vote| (person(&vote.voter), vote.verdict == Verdict::Approve)).collect(),
+        evidence: gate.evidence.iter().map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap())).collect(),
         end: gate.resolution.as_ref().map(|resolution| End {
             status: gate.status.as_str(),
             cause: resolution.cause.as_str(),

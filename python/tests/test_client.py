@@ -48,6 +48,7 @@ class TestCalls:
             "wait",
             "approve",
             "reject",
+            "report_evidence",
             "reset_gate",
             "reset_gates",
             "watch",
@@ -62,6 +63,9 @@ class TestCalls:
             "r/a", spec(timeout=1.5, title="t", links=[v1.Link(title="log", url="http://x.org/")])
         )
         assert (made.name, made.spec.timeout.nanos, made.spec.links[0].title) == ("r/a", 500_000_000, "log")
+        assert client.report_evidence("r/a", {"tests": "failed"}).evidence == {"tests": "failed"}
+        made = client.report_evidence("r/a", {"tests": "passed"}, round=1)
+        assert client.get_gate("r/a").evidence == made.evidence == {"tests": "passed"}
         approved = client.approve("r/a", comment="fine", inputs={"n": [1, None]}, etag=made.etag, on_behalf_of="ann")
         decision = client.wait("r/a", waiter=v1.Waiter(id="job-7"))
         assert decision.approved
@@ -77,11 +81,13 @@ class TestCalls:
         assert client.wait("r/a").status is GateStatus.REJECTED
         client.delete_gate("r/a")
         types = [v1.EventType.Name(event.type).removeprefix("EVENT_TYPE_") for event in client.list_events("r/a")]
-        assert types == ["CREATED", "RESOLVED", "RESET", "RESET", "RESOLVED", "DELETED"]
+        assert types == ["CREATED", *["EVIDENCE_REPORTED"] * 2, "RESOLVED", "RESET", "RESET", "RESOLVED", "DELETED"]
 
     async def test_the_same_on_an_event_loop(self, coordinator: Coordinator):
         async with AsyncClient() as client:
             await client.create_gate("r/a", spec(auto_approve=True))
+            with pytest.raises(AlreadyResolvedError):
+                await client.report_evidence("r/a", {"tests": "passed"})
             assert (await client.wait("r/a")).approved
             await client.reset_gate("r/a")
             waiting = asyncio.create_task(client.wait("r/a"))

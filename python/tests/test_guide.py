@@ -143,7 +143,7 @@ def test_resetting_gates(deploy, capsys):
 
 
 def test_with_the_dashboard(coordinator: Coordinator, client: Client):
-    # Instead of the library's dashboard: what the coordinator shows, and takes, from anywhere.
+    # The coordinator's dashboard needs a browser, which tests/browser has: the command line shows, and takes, the same.
     controller = run("with_the_dashboard")["controller"]
     waits = [in_thread(lambda name=name: controller.wait_sync(name)) for name in ("review", "deploy")]
     for name in ("review", "deploy"):

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -79,6 +80,8 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
         connections_max: CONNECTIONS_MAX,
         drain: DRAIN,
         public_url: None,
+        tls: None,
+        rules: Arc::default(),
         webhooks: Vec::new(),
     };
 

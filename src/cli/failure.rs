@@ -65,6 +65,7 @@ fn advice(error: &Error) -> String {
         Error::Address { .. } => format!("{error}: give --server as http://host:port"),
         Error::Unreachable { .. } => format!("{error}: start it with `gatepost serve`, or name another with --server"),
         Error::Refused(refusal) => refused(refusal),
+        Error::Tls { .. } => format!("{error}: look at --cacert, --cert and --key"),
         Error::Deleted { .. } | Error::Over { .. } | Error::Replaced { .. } => error.to_string(),
     }
 }

@@ -1,10 +1,11 @@
 //! The command line: one file for each group of verbs.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::client::{self, Client};
+use crate::client::{Client, Tls};
 use crate::config::ServeArgs;
 use failure::Failure;
 use output::Output;
@@ -12,12 +13,14 @@ use output::Output;
 mod bench;
 mod decide;
 mod demo;
+mod evidence;
 mod exit;
 mod failure;
 mod follow;
 mod gates;
 mod live;
 mod output;
+mod rules;
 mod sentence;
 mod serve;
 mod spec;
@@ -57,11 +60,35 @@ struct ServerArgs {
     #[arg(long, env = "GATEPOST_SERVER", value_name = "URL", hide_env_values = true, help_heading = None,
           help = format!("Address of the coordinator [default: {SERVER_DEFAULT}]"))]
     server: Option<String>,
+
+    /// Roots that the certificate of an https:// coordinator may lead to, in PEM [default: those of the system]
+    #[arg(long, env = "GATEPOST_CACERT", value_name = "FILE", help_heading = None)]
+    cacert: Option<PathBuf>,
+
+    /// Certificate to show to the coordinator, in PEM
+    #[arg(long, env = "GATEPOST_CERT", value_name = "FILE", requires = "key", help_heading = None)]
+    cert: Option<PathBuf>,
+
+    /// Private key of that certificate, in PEM
+    #[arg(long, env = "GATEPOST_KEY", value_name = "FILE", requires = "cert", help_heading = None)]
+    key: Option<PathBuf>,
 }
 
 impl ServerArgs {
-    fn client(&self) -> Result<Client, client::Error> {
-        Client::new(self.server.as_deref().unwrap_or(SERVER_DEFAULT))
+    fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::with_tls(self.server.as_deref().unwrap_or(SERVER_DEFAULT), &self.tls()?)?)
+    }
+
+    fn tls(&self) -> Result<Tls, Failure> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| Failure::Here(format!("{} cannot be read: {error}", path.display())))
+        };
+        let roots = self.cacert.as_ref().map(read).transpose()?;
+        let identity = match self.cert.as_ref().zip(self.key.as_ref()) {
+            Some((cert, key)) => Some((read(cert)?, read(key)?)),
+            None => None,
+        };
+        Ok(Tls { roots, identity })
     }
 }
 
@@ -78,7 +105,7 @@ struct Globals {
 }
 
 impl Globals {
-    fn client(&self) -> Result<Client, client::Error> {
+    fn client(&self) -> Result<Client, Failure> {
         self.server.client()
     }
 }
@@ -113,6 +140,8 @@ enum Verb {
     Approve(OnGates<decide::ApproveArgs>),
     /// Reject a gate
     Reject(OnGates<decide::RejectArgs>),
+    /// Report facts about a gate, for approvers to see and for rules to decide by
+    Evidence(OnGates<evidence::EvidenceArgs>),
     /// Begin a new round of a gate, or of all gates below a prefix
     Reset(OnGates<gates::ResetArgs>),
     /// Delete a gate
@@ -121,6 +150,9 @@ enum Verb {
     Watch(OnGates<follow::WatchArgs>),
     /// Show what has happened to gates, oldest first
     History(OnGates<follow::HistoryArgs>),
+    /// Try the rules that decide gates without a person
+    #[command(subcommand)]
+    Rules(rules::RulesVerb),
     /// Show how webhooks fare, and deal with what they gave up
     #[command(subcommand)]
     Webhooks(webhooks::Action),
@@ -145,10 +177,12 @@ async fn dispatch(Cli { verb }: Cli) -> Result<u8, Failure> {
         Verb::List(OnGates { args, globals }) => gates::list(&globals, args).await?,
         Verb::Approve(OnGates { args, globals }) => decide::approve(&globals, args).await?,
         Verb::Reject(OnGates { args, globals }) => decide::reject(&globals, args).await?,
+        Verb::Evidence(OnGates { args, globals }) => evidence::run(&globals, args).await?,
         Verb::Reset(OnGates { args, globals }) => gates::reset(&globals, args).await?,
         Verb::Delete(OnGates { args, globals }) => gates::delete(&globals, args).await?,
         Verb::Watch(OnGates { args, globals }) => follow::watch(&globals, args).await?,
         Verb::History(OnGates { args, globals }) => follow::history(&globals, args).await?,
+        Verb::Rules(verb) => rules::run(verb).await?,
         Verb::Webhooks(action) => webhooks::run(action).await?,
         Verb::Bench(args) => bench::run(args).await?,
         Verb::Completions { shell } => completions(shell)?,

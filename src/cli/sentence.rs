@@ -91,12 +91,18 @@ pub(super) fn event(event: &Event) -> String {
             let resolution = gate.resolution.unwrap_or_default();
             format!("{}{}", how(&resolution), why(&resolution.reason))
         }
+        EventType::EvidenceReported => format!("evidence{}: {}", by(&event.actor), evidence(&gate)),
         EventType::Reset => format!("reset{}, round {}", by(&event.actor), event.round),
         EventType::Deleted => format!("deleted{}", by(&event.actor)),
         EventType::Existing => format!("is {}", coloured(gate.status())),
     };
     let time = event.time.as_ref().map(exact).unwrap_or_default();
     format!("{time}  {:>6}  {}  {what}", event.revision, escape(&event.name))
+}
+
+/// Says what is known of a gate's round: `tests=passed, lint=ok`.
+pub(super) fn evidence(gate: &Gate) -> String {
+    gate.evidence.iter().map(|(key, value)| escape(&format!("{key}={value}"))).collect::<Vec<_>>().join(", ")
 }
 
 /// Says who voted, how, and why.
@@ -116,7 +122,7 @@ pub(super) fn how(resolution: &Resolution) -> String {
     match resolution.cause() {
         Cause::Unspecified | Cause::Decision | Cause::Timeout => format!("{status}{who}"),
         Cause::AutoApprove => format!("{status} automatically (auto_approve)"),
-        Cause::Policy => format!("{status} by a rule{who}"),
+        Cause::Policy => format!("{status} by the rule"),
         Cause::BreakGlass => format!("{status}{who}, overriding the gate"),
         Cause::Superseded => format!("{status}, superseded{who}"),
         Cause::Cancelled => format!("{status}: deleted undecided{who}"),

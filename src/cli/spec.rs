@@ -26,11 +26,11 @@ pub(super) struct SpecArgs {
     description: String,
 
     /// A label for programs to find the gate by; can be repeated
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = text::pair)]
     labels: Vec<(String, String)>,
 
     /// A page to look at before deciding; can be repeated
-    #[arg(long = "link", value_name = "TITLE=URL", value_parser = pair)]
+    #[arg(long = "link", value_name = "TITLE=URL", value_parser = text::pair)]
     links: Vec<(String, String)>,
 
     /// How many people have to approve [default: 1]
@@ -72,11 +72,6 @@ impl SpecArgs {
             subject: (subject != Subject::default()).then_some(subject),
         }))
     }
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("there is no = in it")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

@@ -50,6 +50,9 @@ pub(super) fn details(gate: &Gate, now: jiff::Timestamp) -> String {
     for (label, value) in asked(&gate.spec.clone().unwrap_or_default()) {
         add(label, value);
     }
+    for (key, value) in &gate.evidence {
+        add("evidence", escape(&format!("{key}={value}")));
+    }
     for vote in &gate.votes {
         let when = vote.time.as_ref().map(|time| relative(time, now)).unwrap_or_default();
         add("vote", format!("{}, {when}", sentence::vote(vote)));

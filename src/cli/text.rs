@@ -17,6 +17,12 @@ pub(super) fn escape_json(json: &str) -> String {
     escape_with(json, |c| format!("\\u{:04x}", u32::from(c)))
 }
 
+/// Reads `KEY=VALUE`; a value may have a `=` itself.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("there is no = in it")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 /// Returns the first of some keys that was there before.
 pub(super) fn repeated<'a>(keys: impl IntoIterator<Item = &'a String>) -> Option<&'a str> {
     let mut seen = HashSet::new();

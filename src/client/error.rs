@@ -20,6 +20,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// TLS cannot be used as told.
+    #[error("TLS cannot be used: {problem}")]
+    Tls {
+        /// What is wrong.
+        problem: String,
+    },
     /// No coordinator answered: nothing listens there, the connection broke, or something in between cut the call.
     #[error("cannot reach {address} ({problem})")]
     Unreachable {
@@ -79,7 +85,11 @@ impl Error {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused(refusal) => refusal.code == Code::Unavailable,
-            Self::Address { .. } | Self::Deleted { .. } | Self::Over { .. } | Self::Replaced { .. } => false,
+            Self::Address { .. }
+            | Self::Tls { .. }
+            | Self::Deleted { .. }
+            | Self::Over { .. }
+            | Self::Replaced { .. } => false,
         }
     }
 
@@ -135,7 +145,7 @@ fn sentence(status: &Status) -> String {
     message.to_owned()
 }
 
-fn root_cause(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn root_cause(error: &(dyn StdError + 'static)) -> String {
     let causes = || std::iter::successors(Some(error), |&error| error.source());
     let io_error = causes().filter_map(|error| error.downcast_ref::<io::Error>()).last();
     match io_error {

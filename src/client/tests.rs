@@ -68,6 +68,10 @@ impl GateService for Script {
         Ok(Response::new(page))
     }
 
+    async fn report_evidence(&self, _: Request<ReportEvidenceRequest>) -> Result<Response<Gate>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn create_gate(&self, _: Request<CreateGateRequest>) -> Result<Response<Gate>, Status> {
         Err(Status::unimplemented(""))
     }
@@ -114,7 +118,7 @@ fn client_through(script: &Arc<Script>, mut server: Server) -> Client {
         std::future::ready(sent.map(|()| hyper_util::rt::TokioIo::new(here)))
     });
     let channel = || Endpoint::from_static("http://scripted:1").connect_with_connector_lazy(connector.clone());
-    Client::over(channel(), channel(), "http://scripted:1".to_owned())
+    Client::over(channel(), channel(), &"http://scripted:1".parse().unwrap())
 }
 
 fn answers<T: Send + 'static>(answers: Vec<Result<T, Status>>) -> Answers<T> {

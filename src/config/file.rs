@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::webhook::Webhook;
+use crate::policy;
 
 /// The file, as written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -12,6 +13,9 @@ use super::webhook::Webhook;
 pub struct File {
     /// Where people reach the coordinator, for the links in notifications. Not set: the address that it listens on.
     pub public_url: Option<String>,
+    /// Rules that decide gates, in the order in which they are asked.
+    #[serde(default)]
+    pub rule: Vec<policy::Settings>,
     /// Who is told what happens to gates.
     #[serde(default)]
     pub webhook: Vec<Webhook>,

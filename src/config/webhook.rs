@@ -214,9 +214,9 @@ mod tests {
         assert_eq!(sorted, keys);
 
         for text in [documentation, include_str!("../../README.md")] {
-            let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-            let file: crate::config::file::File = toml::from_str(example).unwrap();
-            assert_eq!(file.webhook.len(), 2);
+            let examples = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+            let files = examples.map(|example| toml::from_str::<crate::config::file::File>(example).unwrap());
+            assert_eq!(files.map(|file| file.webhook.len()).sum::<usize>(), 2);
         }
     }
 

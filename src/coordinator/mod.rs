@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::domain::{
-    Ballot, Command, Etag, EventKind, Gate, GateName, Prefix, Principal, Refusal, Revision, Spec, Uid, WebhookName,
+    Ballot, Command, Etag, EventKind, Facts, Gate, GateName, Prefix, Principal, Refusal, Revision, Round, Ruling, Spec,
+    Uid, WebhookName,
 };
 use crate::store::{self, Fingerprint, ListQuery, Store};
 
@@ -146,6 +147,25 @@ impl Coordinator {
     async fn vote(&self, call: &Call, name: &GateName, vote: &Command, validate_only: bool) -> Result<View, Error> {
         let gate = if validate_only { self.preview(name, vote).await } else { self.execute(name, vote, call).await };
         gate.map(|gate| self.view(gate))
+    }
+
+    /// Adds facts to what is known of a gate's round; with a round, only of that one.
+    pub async fn report_evidence(
+        &self,
+        call: &Call,
+        name: &GateName,
+        facts: Facts,
+        round: Option<Round>,
+    ) -> Result<View, Error> {
+        let command = Command::ReportEvidence { facts, round, by: call.principal.clone() };
+        self.execute(name, &command, call).await.map(|gate| self.view(gate))
+    }
+
+    /// Decides a gate as a rule says that looked at it, unless the gate has changed since.
+    pub async fn settle(&self, name: &GateName, ruling: Ruling) -> Result<Gate, Error> {
+        // Nobody calls; nor is a ruling repeated: it is about one state of the gate.
+        let nobody = Call { principal: Principal::anonymous(), request: None };
+        self.execute(name, &Command::Settle(ruling), &nobody).await
     }
 
     /// Begins a new round of a gate.

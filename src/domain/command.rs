@@ -1,6 +1,7 @@
 //! What can be asked of a gate.
 
-use super::gate::{Etag, Inputs, Uid};
+use super::evidence::Facts;
+use super::gate::{Etag, Inputs, Uid, Verdict};
 use super::name::{Principal, Round};
 use super::spec::Spec;
 
@@ -29,6 +30,17 @@ pub enum Command {
     Approve(Ballot),
     /// Rejects the round.
     Reject(Ballot),
+    /// Decides the round as a rule of the coordinator says.
+    Settle(Ruling),
+    /// Adds to what is known of the round.
+    ReportEvidence {
+        /// What is reported.
+        facts: Facts,
+        /// The only round to report on; none is whichever the gate is in.
+        round: Option<Round>,
+        /// Who reports.
+        by: Principal,
+    },
     /// Times the round out.
     Expire,
     /// Begins a new round.
@@ -62,6 +74,17 @@ pub struct Ballot {
     pub etag: Option<Etag>,
     /// The only content to decide about.
     pub subject_digest: Option<String>,
+}
+
+/// What a rule says of a gate that it looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// The rule's name.
+    pub rule: String,
+    /// What it says.
+    pub verdict: Verdict,
+    /// The state of the gate that it looked at, the only one to decide the gate in.
+    pub etag: Etag,
 }
 
 /// The plain word of one voter.

@@ -23,15 +23,20 @@ pub fn decide(
     command: &Command,
     now: SystemTime,
 ) -> Result<Option<Event>, Refusal> {
-    use Command::{Approve, Create, Delete, Expire, Reject, Reset, Wait};
+    use Command::{Approve, Create, Delete, Expire, Reject, ReportEvidence, Reset, Settle, Wait};
     use Status::{Approved, Pending, Rejected, TimedOut, Waiting};
 
     let Some(gate) = gate else {
         return match command {
             Create { uid, spec, requester } => Ok(Some(Event::created(name, uid, spec, requester, now))),
-            Wait { .. } | Approve(_) | Reject(_) | Expire | Reset { .. } | Delete { .. } => {
-                Err(Refusal::NotFound(name.clone()))
-            }
+            Wait { .. }
+            | Approve(_)
+            | Reject(_)
+            | Settle(_)
+            | ReportEvidence { .. }
+            | Expire
+            | Reset { .. }
+            | Delete { .. } => Err(Refusal::NotFound(name.clone())),
         };
     };
     if let Wait { uid: Some(uid), .. } = command
@@ -50,7 +55,16 @@ pub fn decide(
 
         (Pending | Waiting, Approve(ballot)) => approve(gate, ballot, now),
         (Pending | Waiting, Reject(ballot)) => reject(gate, ballot, now),
-        (Approved | Rejected | TimedOut, Approve(_) | Reject(_)) => {
+        (Pending | Waiting, Settle(ruling)) => {
+            check_etag(gate, Some(&ruling.etag))?;
+            Ok(Some(Event::settled(gate, ruling, now)))
+        }
+        (Pending | Waiting, ReportEvidence { facts, by, .. }) => match facts.added_to(&gate.evidence) {
+            None => Err(Refusal::TooManyFacts { gate: name.clone() }),
+            Some(evidence) if evidence == gate.evidence => Ok(None),
+            Some(evidence) => Ok(Some(Event::evidence_reported(gate, evidence, by, now))),
+        },
+        (Approved | Rejected | TimedOut, Approve(_) | Reject(_) | Settle(_) | ReportEvidence { .. }) => {
             Err(Refusal::AlreadyResolved(Box::new(gate.clone())))
         }
 
@@ -94,9 +108,13 @@ fn reject(gate: &Gate, ballot: &Ballot, now: SystemTime) -> Result<Option<Event>
 /// The round comes before all else: whether "already resolved" is the answer depends on which round is meant.
 fn check_round(gate: &Gate, command: &Command) -> Result<(), Refusal> {
     let meant = match command {
-        Command::Wait { round, .. } => *round,
+        Command::Wait { round, .. } | Command::ReportEvidence { round, .. } => *round,
         Command::Approve(ballot) | Command::Reject(ballot) => ballot.round,
-        Command::Create { .. } | Command::Expire | Command::Reset { .. } | Command::Delete { .. } => None,
+        Command::Create { .. }
+        | Command::Settle(_)
+        | Command::Expire
+        | Command::Reset { .. }
+        | Command::Delete { .. } => None,
     };
     let mismatch = |round: Round| Refusal::RoundMismatch { gate: gate.name.clone(), round, current: gate.round };
     meant.filter(|round| *round != gate.round).map_or(Ok(()), |round| Err(mismatch(round)))

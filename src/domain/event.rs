@@ -1,9 +1,10 @@
 //! What happened to a gate, and how each event changes it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::command::Ballot;
+use super::command::{Ballot, Ruling};
 use super::gate::{Cause, Gate, Inputs, Resolution, Status, Uid, Verdict, Vote};
 use super::name::{GateName, Principal, Revision, Round};
 use super::spec::Spec;
@@ -15,7 +16,7 @@ use super::spec::Spec;
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// Who caused it; nobody for a timeout.
+    /// Who caused it; nobody for a timeout or a rule.
     pub actor: Option<Principal>,
     /// When.
     pub time: SystemTime,
@@ -32,6 +33,8 @@ pub enum EventKind {
     Waiting,
     /// A vote was recorded that did not resolve the round.
     Voted,
+    /// Facts were reported.
+    EvidenceReported,
     /// The round got its one resolution.
     Resolved,
     /// A new round began.
@@ -78,6 +81,7 @@ impl Event {
             status,
             spec: Arc::new(spec.clone()),
             votes: Vec::new(),
+            evidence: BTreeMap::new(),
             resolution,
             requester: requester.clone(),
             create_time: now,
@@ -106,10 +110,7 @@ impl Event {
     pub(super) fn decided(gate: &Gate, ballot: &Ballot, verdict: Verdict, now: SystemTime) -> Self {
         Self::of(gate, EventKind::Resolved, Some(&ballot.voter), now, |gate| {
             record_vote(gate, ballot, verdict, now);
-            gate.status = match verdict {
-                Verdict::Approve => Status::Approved,
-                Verdict::Reject => Status::Rejected,
-            };
+            gate.status = resolved_as(verdict);
             gate.resolution = Some(Resolution {
                 by: Some(ballot.voter.clone()),
                 on_behalf_of: ballot.on_behalf_of.clone(),
@@ -118,6 +119,22 @@ impl Event {
                 ..unattended(Cause::Decision, now)
             });
         })
+    }
+
+    pub(super) fn settled(gate: &Gate, ruling: &Ruling, now: SystemTime) -> Self {
+        Self::of(gate, EventKind::Resolved, None, now, |gate| {
+            gate.status = resolved_as(ruling.verdict);
+            gate.resolution = Some(Resolution { reason: ruling.rule.clone(), ..unattended(Cause::Policy, now) });
+        })
+    }
+
+    pub(super) fn evidence_reported(
+        gate: &Gate,
+        evidence: BTreeMap<String, String>,
+        by: &Principal,
+        now: SystemTime,
+    ) -> Self {
+        Self::of(gate, EventKind::EvidenceReported, Some(by), now, |gate| gate.evidence = evidence)
     }
 
     pub(super) fn timed_out(gate: &Gate, now: SystemTime) -> Self {
@@ -132,6 +149,8 @@ impl Event {
             gate.round = gate.round.next();
             gate.status = Status::Pending;
             gate.votes.clear();
+            // It was about the round before.
+            gate.evidence.clear();
             gate.resolution = None;
             gate.wait_time = None;
             gate.deadline = None;
@@ -171,6 +190,13 @@ fn record_vote(gate: &mut Gate, ballot: &Ballot, verdict: Verdict, now: SystemTi
         on_behalf_of: ballot.on_behalf_of.clone(),
         time: now,
     });
+}
+
+fn resolved_as(verdict: Verdict) -> Status {
+    match verdict {
+        Verdict::Approve => Status::Approved,
+        Verdict::Reject => Status::Rejected,
+    }
 }
 
 /// A resolution by nobody.

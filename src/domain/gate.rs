@@ -1,5 +1,6 @@
 //! A gate: one decision point, in its current round.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,6 +23,8 @@ pub struct Gate {
     pub spec: Arc<Spec>,
     /// The votes of this round, oldest first, one for each voter.
     pub votes: Vec<Vote>,
+    /// What programs have reported about this round.
+    pub evidence: BTreeMap<String, String>,
     /// How the round ended; set exactly when `status` is terminal.
     pub resolution: Option<Resolution>,
     /// Who created it.
@@ -140,6 +143,8 @@ pub enum Cause {
     Decision,
     /// The gate was created approved.
     AutoApprove,
+    /// A rule of the coordinator decided.
+    Policy,
     /// The deadline passed.
     Timeout,
     /// The gate was deleted before it was decided.
@@ -153,6 +158,7 @@ impl Cause {
         match self {
             Self::Decision => "DECISION",
             Self::AutoApprove => "AUTO_APPROVE",
+            Self::Policy => "POLICY",
             Self::Timeout => "TIMEOUT",
             Self::Cancelled => "CANCELLED",
         }
@@ -164,11 +170,11 @@ impl Cause {
 pub struct Resolution {
     /// Why it ended.
     pub cause: Cause,
-    /// Who decided, as verified; nobody for a timeout.
+    /// Who decided, as verified; nobody for a timeout or a rule.
     pub by: Option<Principal>,
     /// Whom they said they spoke for: claimed, not verified.
     pub on_behalf_of: String,
-    /// The comment of the approval or the reason of the rejection.
+    /// The comment of the approval, the reason of the rejection, or the name of the rule.
     pub reason: String,
     /// What the approver hands to the workers.
     pub inputs: Inputs,

@@ -6,14 +6,16 @@
 mod command;
 mod decide;
 mod event;
+mod evidence;
 mod gate;
 mod name;
 mod refusal;
 mod spec;
 
-pub use command::{Ballot, Command};
+pub use command::{Ballot, Command, Ruling};
 pub use decide::decide;
 pub use event::{Event, EventKind};
+pub use evidence::Facts;
 pub use gate::{Cause, Etag, Gate, Inputs, Resolution, Status, Uid, Verdict, Vote};
 pub use name::{GateName, Prefix, Principal, Revision, Round, WebhookName};
 pub use refusal::{Invalid, InvalidKind, Refusal};

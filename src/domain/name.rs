@@ -82,7 +82,7 @@ impl PartialOrd for GateName {
 
 /// Whole leading segments of gate names: the group `release-42` holds `release-42` and `release-42/prod`, not
 /// `release-421`. The empty prefix holds every gate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prefix(Option<GateName>);
 
 impl Prefix {

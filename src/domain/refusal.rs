@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::gate::{Etag, Gate};
 use super::name::{GateName, Round};
+use super::spec::limits;
 
 /// A value that no gate can have, found where a request is parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +94,12 @@ pub enum Refusal {
         given: String,
         /// The digest of the gate's subject, empty if it has none.
         current: String,
+    },
+    /// More is reported about the round than it can hold.
+    #[error("gate {gate} has room for {} facts, and these would be more: report fewer", limits::FACTS_MAX_COUNT)]
+    TooManyFacts {
+        /// The gate.
+        gate: GateName,
     },
 }
 

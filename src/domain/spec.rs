@@ -40,6 +40,10 @@ pub mod limits {
     pub const ON_BEHALF_OF_MAX: usize = 255;
     /// Inputs of an approval, encoded.
     pub const INPUTS_MAX: usize = 16 * 1024;
+    /// Facts that are known of one round.
+    pub const FACTS_MAX_COUNT: usize = 32;
+    /// A fact's value: a word, a number, the address of a report.
+    pub const FACT_VALUE_MAX: usize = 512;
 }
 
 /// What a gate asks for. Fixed when the gate is created.
@@ -171,7 +175,7 @@ fn count(field: &'static str, count: usize, count_max: usize) -> Result<(), Inva
     check(count <= count_max, field, || format!("has {count} entries; at most {count_max} are allowed"))
 }
 
-fn is_label_key(key: &str) -> bool {
+pub(super) fn is_label_key(key: &str) -> bool {
     key.len() <= limits::LABEL_KEY_MAX
         && key.starts_with(|c: char| c.is_ascii_alphanumeric())
         && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'/' | b'-'))

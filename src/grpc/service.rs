@@ -12,13 +12,14 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use crate::coordinator::{Coordinator, GateQuery, History, WatchItem, WatchQuery};
-use crate::domain::{GateName, Invalid, InvalidKind, Prefix, Revision, Round};
+use crate::domain::{Facts, GateName, Invalid, InvalidKind, Prefix, Revision, Round};
 use crate::proto::gate_service_server::GateService;
 use crate::proto::wait_response::Message as WaitMessage;
 use crate::proto::{
     ApproveRequest, CreateGateRequest, DeleteGateRequest, Event, Gate, GetGateRequest, Heartbeat, ListEventsRequest,
-    ListEventsResponse, ListGatesRequest, ListGatesResponse, RejectRequest, ResetGateRequest, ResetGatesRequest,
-    ResetGatesResponse, WaitRequest, WaitResponse, WatchCreated, WatchProgress, WatchRequest, WatchResponse,
+    ListEventsResponse, ListGatesRequest, ListGatesResponse, RejectRequest, ReportEvidenceRequest, ResetGateRequest,
+    ResetGatesRequest, ResetGatesResponse, WaitRequest, WaitResponse, WatchCreated, WatchProgress, WatchRequest,
+    WatchResponse,
 };
 
 use super::convert;
@@ -127,6 +128,14 @@ impl GateService for Service {
         let ballot = convert::rejection(&request, call.principal.clone())?;
         let view =
             self.coordinator.reject(&call, &convert::name(&request.gate)?, ballot, request.validate_only).await?;
+        Ok(Response::new(convert::view(&view)))
+    }
+
+    async fn report_evidence(&self, request: Request<ReportEvidenceRequest>) -> Result<Response<Gate>, Status> {
+        let request = request.into_inner();
+        let call = convert::call(&request.request_id, &request)?;
+        let (name, round) = (convert::name(&request.gate)?, Round::new(request.round));
+        let view = self.coordinator.report_evidence(&call, &name, Facts::parse(request.facts)?, round).await?;
         Ok(Response::new(convert::view(&view)))
     }
 

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::coordinator::{Error, StoreError};
-use crate::domain::{Gate, Invalid, InvalidKind, Refusal};
+use crate::domain::{Gate, Invalid, InvalidKind, Refusal, limits};
 use crate::proto::{ERROR_DOMAIN, REQUEST_BYTES_MAX};
 use crate::webhooks;
 
@@ -129,6 +129,11 @@ fn of_refusal(refusal: Refusal, message: &str) -> Status {
         Refusal::RoundMismatch { gate: name, round, current } => {
             let rounds = [("round", round.to_string()), ("current_round", current.to_string())];
             status(Aborted, "ROUND_MISMATCH", message, [gate(name.to_string())].into_iter().chain(rounds))
+        }
+        Refusal::TooManyFacts { gate: name } => {
+            let limit = ("limit", limits::FACTS_MAX_COUNT.to_string());
+            let metadata = [gate(name.to_string()), limit, ("what", "facts of one round".to_owned())];
+            status(Code::ResourceExhausted, "LIMIT_EXCEEDED", message, metadata)
         }
         Refusal::SubjectChanged { gate: name, given, current } => {
             let digests = [("subject_digest", given), ("current_digest", current)];

@@ -63,6 +63,7 @@ pub async fn make<S: GateService>(
         Rpc::DeleteGate => service.delete_gate(said.message()?).await.map(|_| json_response("{}".to_owned())),
         Rpc::Approve => answer(service.approve(said.message()?).await),
         Rpc::Reject => answer(service.reject(said.message()?).await),
+        Rpc::ReportEvidence => answer(service.report_evidence(said.message()?).await),
         Rpc::ResetGate => answer(service.reset_gate(said.message()?).await),
         Rpc::ResetGates => answer(service.reset_gates(said.message()?).await),
         Rpc::ListEvents => answer(service.list_events(said.message()?).await),

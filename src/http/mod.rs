@@ -1,4 +1,4 @@
-//! The JSON API: the calls of the gRPC service, for those who speak HTTP.
+//! The JSON API: the calls of the gRPC service, for those who speak HTTP; and the dashboard, which is made on it.
 //!
 //! It is the same service behind it, so that every rule, limit and error is the same. `routes` is the one table from
 //! routes to calls; a request is read as the JSON of the call's message, and answered with the JSON of its answer.
@@ -16,12 +16,13 @@ use self::routes::Found;
 use crate::proto::gate_service_server::GateService;
 
 mod call;
+mod dashboard;
 mod message;
 mod routes;
 mod status;
 mod stream;
 
-/// Serves the JSON API of a service. Paths that it does not have are answered as HTTP does, or as gRPC does to a gRPC
+/// Serves the JSON API of a service, and the dashboard. Other paths are answered as HTTP does, or as gRPC does to a gRPC
 /// client.
 pub fn router<S: GateService>(service: Arc<S>) -> Router {
     Router::new().fallback(handle::<S>).with_state(service)
@@ -30,6 +31,9 @@ pub fn router<S: GateService>(service: Arc<S>) -> Router {
 async fn handle<S: GateService>(State(service): State<Arc<S>>, request: Request) -> Response {
     if is_grpc(&request) {
         return Status::unimplemented("the coordinator has no such call").into_http::<Body>();
+    }
+    if let Some(page) = dashboard::answer(&request) {
+        return page;
     }
     match routes::find(request.method(), request.uri().path()) {
         Found::Route(route, gate) => {

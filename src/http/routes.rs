@@ -15,6 +15,7 @@ pub enum Rpc {
     Wait,
     Approve,
     Reject,
+    ReportEvidence,
     ResetGate,
     ResetGates,
     Watch,
@@ -42,7 +43,7 @@ const PAGE_SIZE: (&str, &str) = ("page_size", "page_size");
 const PAGE_TOKEN: (&str, &str) = ("page_token", "page_token");
 
 /// All routes. The first that fits is taken: a gate whose last segment is `events` is written with `%2Fevents`.
-pub static ROUTES: [Route; 12] = [
+pub static ROUTES: [Route; 13] = [
     route(Method::POST, "/v1/gates", Rpc::CreateGate, &[]),
     route(Method::GET, "/v1/gates", Rpc::ListGates, &[PREFIX, STATUS, PAGE_SIZE, PAGE_TOKEN]),
     route(Method::POST, "/v1/gates:reset", Rpc::ResetGates, &[]),
@@ -58,6 +59,7 @@ pub static ROUTES: [Route; 12] = [
     route(Method::POST, "/v1/gates/{gate}:approve", Rpc::Approve, &[]),
     route(Method::POST, "/v1/gates/{gate}:reject", Rpc::Reject, &[]),
     route(Method::POST, "/v1/gates/{gate}:reset", Rpc::ResetGate, &[]),
+    route(Method::POST, "/v1/gates/{gate}:reportEvidence", Rpc::ReportEvidence, &[]),
     route(Method::GET, "/v1/gates/{gate}", Rpc::GetGate, &[ROUND]),
     route(Method::DELETE, "/v1/gates/{gate}", Rpc::DeleteGate, &[("etag", "etag")]),
 ];
@@ -135,6 +137,7 @@ mod tests {
             (Method::POST, "/v1/gates/a/b:approve", Rpc::Approve, "a/b"),
             (Method::POST, "/v1/gates/a:reject", Rpc::Reject, "a"),
             (Method::POST, "/v1/gates/a:reset", Rpc::ResetGate, "a"),
+            (Method::POST, "/v1/gates/a/b:reportEvidence", Rpc::ReportEvidence, "a/b"),
             (Method::GET, "/v1/gates/a:wait", Rpc::Wait, "a"),
             (Method::GET, "/v1/gates/a/b/events", Rpc::ListEvents, "a/b"),
             (Method::GET, "/v1/gates/a%2Fevents", Rpc::GetGate, "a/events"),

@@ -22,6 +22,7 @@ impl From<&Gate> for proto::Gate {
             resolution: gate.resolution.as_ref().map(|resolved| resolution(resolved, gate.status)),
             votes: gate.votes.iter().map(vote).collect(),
             approvals_missing: gate.approvals_missing(),
+            evidence: gate.evidence.clone(),
             waiters: Vec::new(),
             waiter_count: 0,
             requester: gate.requester.to_string(),
@@ -46,6 +47,7 @@ impl From<&Event> for proto::Event {
             EventKind::Resolved => proto::EventType::Resolved,
             EventKind::Reset => proto::EventType::Reset,
             EventKind::Deleted => proto::EventType::Deleted,
+            EventKind::EvidenceReported => proto::EventType::EvidenceReported,
         };
         event_message(&event.gate, kind, event.time, event.actor.as_ref())
     }
@@ -95,6 +97,7 @@ fn resolution(resolution: &Resolution, status: Status) -> proto::Resolution {
         cause: match resolution.cause {
             Cause::Decision => proto::Cause::Decision,
             Cause::AutoApprove => proto::Cause::AutoApprove,
+            Cause::Policy => proto::Cause::Policy,
             Cause::Timeout => proto::Cause::Timeout,
             Cause::Cancelled => proto::Cause::Cancelled,
         }

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use async_stream::stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-/// How long a new connection may take to say [`GREETING_BYTES`].
+use super::tls::{Stream as Bytes, Tls};
+
+/// How long a new connection may take to say [`GREETING_BYTES`], after the handshake of TLS if there is one.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a client says first, at the least: the preface of HTTP/2 (RFC 9113, section 3.4).
@@ -26,8 +28,8 @@ const GREETING_BYTES: usize = 24;
 /// How long to wait after the system refuses a connection, for want of files say: until others have ended.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
-/// Accepts connections for ever, at most `max` at a time.
-pub fn accept(listener: TcpListener, max: usize) -> impl Stream<Item = io::Result<Connection>> {
+/// Accepts connections for ever, at most `max` at a time; with TLS, if it is given.
+pub fn accept(listener: TcpListener, max: usize, tls: Option<Arc<Tls>>) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Places { max, taken: Mutex::default() });
     stream! {
         loop {
@@ -37,8 +39,13 @@ pub fn accept(listener: TcpListener, max: usize) -> impl Stream<Item = io::Resul
                     if let Err(error) = tcp.set_nodelay(true) {
                         tracing::debug!("a connection may be slow: {error}");
                     }
+                    let info = tcp.connect_info();
+                    let bytes = match &tls {
+                        Some(tls) => tls.accept(tcp),
+                        None => Bytes::Plain(tcp),
+                    };
                     match places.take() {
-                        Some(place) => yield Ok(Connection::new(tcp, place)),
+                        Some(place) => yield Ok(Connection::new(bytes, info, place)),
                         None => tracing::warn!("a connection was refused: {max} are open, and all are in use"),
                     }
                 }
@@ -118,7 +125,8 @@ impl Drop for Place {
 
 /// An accepted connection.
 pub struct Connection {
-    tcp: TcpStream,
+    bytes: Bytes,
+    info: TcpConnectInfo,
     place: Place,
     /// Completes when it has been silent for too long; none once it has spoken.
     silence: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -127,13 +135,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(tcp: TcpStream, place: Place) -> Self {
+    fn new(bytes: Bytes, info: TcpConnectInfo, place: Place) -> Self {
         let asked = place.end.clone().cancelled_owned();
         let silence = Box::pin(async move {
             // Either ends it.
             let _ = timeout(GREETING_TIMEOUT, asked).await;
         });
-        Self { tcp, place, silence: Some(silence), greeted: 0 }
+        Self { bytes, info, place, silence: Some(silence), greeted: 0 }
     }
 
     /// Counts what it says. It may come too late: its place is another's then.
@@ -156,14 +164,14 @@ impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.tcp.connect_info()
+        self.info.clone()
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        let read = Pin::new(&mut self.bytes).poll_read(cx, buf);
         let Some(silence) = &mut self.silence else { return read };
         if let Poll::Ready(Ok(())) = read {
             return Poll::Ready(self.has_said(buf.filled().len() - before));
@@ -177,7 +185,7 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        Pin::new(&mut self.bytes).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -185,18 +193,18 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.bytes).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.bytes.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.bytes).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.bytes).poll_shutdown(cx)
     }
 }

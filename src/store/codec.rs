@@ -35,6 +35,7 @@ pub fn encode_event(event: &Event) -> Result<Vec<u8>, Error> {
             EventKind::Resolved => record::EventKind::Resolved,
             EventKind::Reset => record::EventKind::Reset,
             EventKind::Deleted => record::EventKind::Deleted,
+            EventKind::EvidenceReported => record::EventKind::EvidenceReported,
         }
         .into(),
         actor: text(event.actor.as_ref()),
@@ -125,6 +126,7 @@ fn gate_record(gate: &Gate) -> record::Gate {
         update_time: nanos(gate.update_time),
         wait_time: gate.wait_time.map(nanos),
         deadline: gate.deadline.map(nanos),
+        evidence: gate.evidence.clone(),
     }
 }
 
@@ -164,6 +166,7 @@ fn resolution_record(resolution: &Resolution, own: Revision) -> record::Resoluti
         cause: match resolution.cause {
             Cause::Decision => record::Cause::Decision,
             Cause::AutoApprove => record::Cause::AutoApprove,
+            Cause::Policy => record::Cause::Policy,
             Cause::Timeout => record::Cause::Timeout,
             Cause::Cancelled => record::Cause::Cancelled,
         }
@@ -185,6 +188,7 @@ fn event(event: record::Event) -> Parsed<Event> {
         Ok(record::EventKind::Resolved) => EventKind::Resolved,
         Ok(record::EventKind::Reset) => EventKind::Reset,
         Ok(record::EventKind::Deleted) => EventKind::Deleted,
+        Ok(record::EventKind::EvidenceReported) => EventKind::EvidenceReported,
         Ok(record::EventKind::Unspecified) | Err(_) => return Err(unknown("kind of event", event.kind)),
     };
     let actor = optional_principal(&event.actor)?;
@@ -213,6 +217,7 @@ fn gate(gate: record::Gate) -> Parsed<Gate> {
         status,
         spec: Arc::new(spec(gate.spec.ok_or("its gate has no spec")?)),
         votes: votes(gate.votes)?,
+        evidence: gate.evidence,
         resolution: gate.resolution.map(resolution).transpose()?,
         requester: principal(&gate.requester)?,
         create_time: time(gate.create_time),
@@ -253,6 +258,7 @@ fn resolution(resolution: record::Resolution) -> Parsed<Resolution> {
     let cause = match record::Cause::try_from(resolution.cause) {
         Ok(record::Cause::Decision) => Cause::Decision,
         Ok(record::Cause::AutoApprove) => Cause::AutoApprove,
+        Ok(record::Cause::Policy) => Cause::Policy,
         Ok(record::Cause::Timeout) => Cause::Timeout,
         Ok(record::Cause::Cancelled) => Cause::Cancelled,
         Ok(record::Cause::Unspecified) | Err(_) => return Err(unknown("cause", resolution.cause)),

@@ -49,6 +49,8 @@ fn outcome(status: Status, resolution: &Resolution) -> String {
     };
     match (resolution.cause, status) {
         (Cause::Timeout, _) => "timed out".to_owned(),
+        (Cause::Policy, Status::Approved) => "was approved by a rule".to_owned(),
+        (Cause::Policy, _) => "was rejected by a rule".to_owned(),
         (Cause::AutoApprove, _) => "was approved by itself".to_owned(),
         (Cause::Cancelled, _) => format!("was deleted{by} before it was decided"),
         (Cause::Decision, Status::Approved) => format!("was approved{by}{of}"),

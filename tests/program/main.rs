@@ -7,6 +7,7 @@ mod demo;
 #[allow(dead_code, reason = "only the tests of webhooks configure one")]
 mod process;
 mod readme;
+mod rules;
 mod serve;
 mod tour;
 mod usage;

@@ -16,28 +16,30 @@ pub struct Coordinator {
     /// The configuration file, if it has one; its log is beside it then.
     config: Option<PathBuf>,
     /// Kept for as long as the data is needed.
-    home: Option<TempDir>,
+    _home: TempDir,
 }
 
 impl Coordinator {
     /// Starts one on a free port, with data of its own.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with more flags.
+    pub fn start_with(flags: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        Self::start_in(home, None)
+        let data = home.path().join("data");
+        let (process, address) = spawn(serve("127.0.0.1:0", &data).args(flags));
+        Self { process, address, data, config: None, _home: home }
     }
 
     /// Starts one with a configuration file, which logs all it can to a file.
     pub fn configured(toml: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let config = home.path().join("gatepost.toml");
+        let (data, config) = (home.path().join("data"), home.path().join("gatepost.toml"));
         std::fs::write(&config, toml).unwrap();
-        Self::start_in(home, Some(config))
-    }
-
-    fn start_in(home: TempDir, config: Option<PathBuf>) -> Self {
-        let data = home.path().join("data");
-        let (process, address) = spawn("127.0.0.1:0", &data, config.as_deref());
-        Self { process, address, data, config, home: Some(home) }
+        let (process, address) = spawn(&mut serve_logged("127.0.0.1:0", &data, &config));
+        Self { process, address, data, config: Some(config), _home: home }
     }
 
     /// What one with a configuration file has logged.
@@ -50,7 +52,10 @@ impl Coordinator {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();
         meanwhile();
-        (self.process, self.address) = spawn(&self.address, &self.data, self.config.as_deref());
+        (self.process, self.address) = spawn(&mut match &self.config {
+            Some(config) => serve_logged(&self.address, &self.data, config),
+            None => serve(&self.address, &self.data),
+        });
     }
 
     /// Ends it with SIGTERM and returns what it ended with.
@@ -94,13 +99,8 @@ impl Coordinator {
 }
 
 /// Starts a coordinator and reads where it listens.
-fn spawn(listen: &str, data: &Path, config: Option<&Path>) -> (Ending, String) {
-    let mut command = serve(listen, data);
-    if let Some(config) = config {
-        let log = OpenOptions::new().create(true).append(true).open(config.with_extension("log")).unwrap();
-        command.arg("--config").arg(config).env("GATEPOST_LOG", "trace,sled=info").stderr(log);
-    }
-    let (process, said) = ready(&mut command);
+fn spawn(command: &mut Command) -> (Ending, String) {
+    let (process, said) = ready(command);
     let address = said.split("http://").nth(1).and_then(|rest| rest.split(',').next());
     let address = address.unwrap_or_else(|| panic!("it does not say where it listens: {said:?}")).to_owned();
     (process, address)
@@ -174,6 +174,14 @@ impl From<Output> for Ran {
 pub fn serve(listen: &str, data: &Path) -> Command {
     let mut command = gatepost(&["serve", "--listen", listen, "--data-dir"]);
     command.arg(data);
+    command
+}
+
+/// One with a configuration file, which logs to a file beside it.
+fn serve_logged(listen: &str, data: &Path, config: &Path) -> Command {
+    let mut command = serve(listen, data);
+    let log = OpenOptions::new().create(true).append(true).open(config.with_extension("log")).unwrap();
+    command.arg("--config").arg(config).env("GATEPOST_LOG", "trace,sled=info").stderr(log);
     command
 }
 

@@ -12,6 +12,7 @@ fn the_same_key_twice_is_a_wrong_command_line() {
     for (arguments, told) in [
         (&["create", "a", "--label", "k=1", "--label", "k=2"][..], "error: --label k is given twice"),
         (&["wait", "a", "--label", "k=1", "--label", "k=2"], "error: --label k is given twice"),
+        (&["evidence", "a", "k=1", "k=2"], "error: k is given twice"),
         (&["approve", "a", "--input", "k=1", "--input", "k=2"], "error: --input k is given twice"),
     ] {
         let refused = run(arguments);
@@ -22,8 +23,10 @@ fn the_same_key_twice_is_a_wrong_command_line() {
 
 #[test]
 fn commands_have_no_flag_that_does_nothing() {
-    let verbs =
-        ["create", "get", "list", "wait", "approve", "reject", "reset", "delete", "watch", "history", "demo"].map(Some);
+    let verbs = [
+        "create", "get", "list", "wait", "approve", "reject", "evidence", "reset", "delete", "watch", "history", "demo",
+    ]
+    .map(Some);
     for verb in verbs.into_iter().chain([Some("serve"), Some("completions"), None]) {
         let help = run(&verb.into_iter().chain(["--help"]).collect::<Vec<_>>()).out;
         let has = (help.contains("--server <URL>"), help.contains("--output <text|json>"));

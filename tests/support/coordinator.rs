@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a coordinator gives open calls to end.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
+/// The configuration file in the directory of a coordinator that has one.
+const CONFIGURATION: &str = "gatepost.toml";
+
 pub type Gates = GateServiceClient<Channel>;
 
 /// A coordinator on a port and in a directory of its own. It ends with the test's runtime, or with [`Self::stop`].
@@ -45,12 +48,32 @@ impl Coordinator {
         Self::start_in(tempfile::tempdir().unwrap()).await
     }
 
-    async fn start_in(data_dir: TempDir) -> Self {
+    /// Starts one with a configuration file.
+    pub async fn start_with(configuration: &str) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        std::fs::write(data_dir.path().join(CONFIGURATION), configuration).unwrap();
+        Self::start_in(data_dir).await
+    }
+
+    /// Starts one with more flags.
+    pub async fn start_with_flags(flags: &[String]) -> Self {
+        Self::start_as(tempfile::tempdir().unwrap(), flags).await
+    }
+
+    /// Starts one in a directory, with the configuration file in it, if there is one.
+    pub async fn start_in(data_dir: TempDir) -> Self {
+        Self::start_as(data_dir, &[]).await
+    }
+
+    async fn start_as(data_dir: TempDir, more: &[String]) -> Self {
         let drain = DRAIN.as_secs().to_string();
         let flags =
             ["gatepost", "--listen", "127.0.0.1:0", "--cache-mib", "8", "--drain-seconds", &drain, "--data-dir"];
-        let flags = flags.iter().map(AsRef::as_ref).chain([data_dir.path().as_os_str()]);
-        let config = Config::try_from(Serve::parse_from(flags).args).unwrap();
+        let flags =
+            flags.iter().map(AsRef::as_ref).chain([data_dir.path().as_os_str()]).chain(more.iter().map(AsRef::as_ref));
+        let mut args = Serve::parse_from(flags).args;
+        args.config = Some(data_dir.path().join(CONFIGURATION)).filter(|file| file.exists());
+        let config = Config::try_from(args).unwrap();
         let server = within(open(&config)).await;
         let listener = TcpListener::bind(config.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -185,6 +208,11 @@ pub fn get(gate: &str) -> GetGateRequest {
 
 pub fn list(prefix: &str) -> ListGatesRequest {
     ListGatesRequest { prefix: prefix.into(), ..ListGatesRequest::default() }
+}
+
+pub fn report(gate: &str, facts: &[(&str, &str)]) -> ReportEvidenceRequest {
+    let facts = facts.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    ReportEvidenceRequest { gate: gate.into(), facts, ..ReportEvidenceRequest::default() }
 }
 
 pub fn delete(gate: &str) -> DeleteGateRequest {

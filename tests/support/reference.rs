@@ -9,6 +9,8 @@ use proptest_state_machine::ReferenceStateMachine;
 pub const GATES: usize = 3;
 /// People who vote. Whoever creates, waits, resets and deletes is the person after the last.
 pub const VOTERS: usize = 3;
+/// Facts that are reported, each with one of so many values.
+pub const FACTS: usize = 2;
 
 /// What a gate is created with, as far as the model cares.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +54,7 @@ pub struct ModelGate {
     pub first_wait: Option<u64>,
     /// Who voted, and whether for it; the oldest vote first.
     pub votes: Vec<(usize, bool)>,
+    pub evidence: BTreeMap<usize, usize>,
     pub end: Option<End>,
 }
 
@@ -76,12 +79,34 @@ pub enum Step {
 /// What is asked of a gate.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    Create { terms: Terms },
-    Wait { round: Pin },
-    Vote { voter: usize, approves: bool, round: Pin, etag: Pin, digest: Pin },
+    Create {
+        terms: Terms,
+    },
+    Wait {
+        round: Pin,
+    },
+    Vote {
+        voter: usize,
+        approves: bool,
+        round: Pin,
+        etag: Pin,
+        digest: Pin,
+    },
+    /// By a rule, which always says which state it looked at.
+    Settle {
+        approves: bool,
+        is_stale: bool,
+    },
+    Report {
+        fact: usize,
+        value: usize,
+        round: Pin,
+    },
     Expire,
     Reset,
-    Delete { etag: Pin },
+    Delete {
+        etag: Pin,
+    },
 }
 
 /// Whether the asker says which round, state or content they mean.
@@ -98,6 +123,7 @@ pub enum Answer {
     Created,
     Waiting,
     Voted,
+    EvidenceReported,
     Approved,
     Rejected,
     TimedOut,
@@ -116,12 +142,13 @@ pub enum Answer {
 
 impl Answer {
     /// Every answer there is.
-    pub const ALL: [Self; 17] = {
+    pub const ALL: [Self; 18] = {
         use Answer::*;
         [
             Created,
             Waiting,
             Voted,
+            EvidenceReported,
             Approved,
             Rejected,
             TimedOut,
@@ -183,6 +210,7 @@ impl Model {
                 updated: now,
                 first_wait: None,
                 votes: vec![],
+                evidence: BTreeMap::new(),
                 end: None,
             };
             if terms.auto_approve {
@@ -194,7 +222,10 @@ impl Model {
         if gate.is_overdue(now) && !matches!(ask, Ask::Expire) {
             return Answer::Overdue;
         }
-        if let Ask::Wait { round: Pin::Wrong } | Ask::Vote { round: Pin::Wrong, .. } = ask {
+        if let Ask::Wait { round: Pin::Wrong }
+        | Ask::Vote { round: Pin::Wrong, .. }
+        | Ask::Report { round: Pin::Wrong, .. } = ask
+        {
             return Answer::RoundMismatch;
         }
         match *ask {
@@ -205,7 +236,20 @@ impl Model {
                 gate.first_wait = Some(now);
                 Answer::Waiting
             }
-            Ask::Vote { .. } if gate.end.is_some() => Answer::AlreadyResolved,
+            Ask::Vote { .. } | Ask::Settle { .. } | Ask::Report { .. } if gate.end.is_some() => Answer::AlreadyResolved,
+            Ask::Report { fact, value, .. } => match gate.evidence.insert(fact, value) {
+                Some(known) if known == value => Answer::Nothing,
+                _ => Answer::EvidenceReported,
+            },
+            Ask::Settle { is_stale: true, .. } => Answer::EtagMismatch,
+            Ask::Settle { approves: true, .. } => {
+                gate.ended("APPROVED", "POLICY", None, now);
+                Answer::Approved
+            }
+            Ask::Settle { approves: false, .. } => {
+                gate.ended("REJECTED", "POLICY", None, now);
+                Answer::Rejected
+            }
             Ask::Vote { voter, approves: true, .. } if gate.votes.contains(&(voter, true)) => Answer::Nothing,
             Ask::Vote { etag: Pin::Wrong, .. } | Ask::Delete { etag: Pin::Wrong } => Answer::EtagMismatch,
             Ask::Vote { digest: Pin::Wrong, .. } => Answer::SubjectChanged,
@@ -229,7 +273,14 @@ impl Model {
             }
             Ask::Expire => Answer::NotDue,
             Ask::Reset => {
-                *gate = ModelGate { first_wait: None, votes: vec![], end: None, round: gate.round + 1, ..*gate };
+                *gate = ModelGate {
+                    first_wait: None,
+                    votes: vec![],
+                    evidence: BTreeMap::new(),
+                    end: None,
+                    round: gate.round + 1,
+                    ..*gate
+                };
                 Answer::Reset
             }
             Ask::Delete { .. } => {
@@ -258,6 +309,8 @@ impl ReferenceStateMachine for Model {
             4 => prop::sample::select(&TERMS[..]).prop_map(|terms| Ask::Create { terms }),
             4 => pin().prop_map(|round| Ask::Wait { round }),
             8 => vote,
+            1 => any::<(bool, bool)>().prop_map(|(approves, is_stale)| Ask::Settle { approves, is_stale }),
+            3 => (0..FACTS, 0..2_usize, pin()).prop_map(|(fact, value, round)| Ask::Report { fact, value, round }),
             3 => Just(Ask::Expire),
             1 => Just(Ask::Reset),
             1 => pin().prop_map(|etag| Ask::Delete { etag }),

@@ -253,6 +253,18 @@ class AsyncClient:
         )
         return await self._calls.call("Reject", request, v1.Gate)
 
+    async def report_evidence(
+        self,
+        gate: str,
+        facts: Mapping[str, str],
+        *,
+        round: int = 0,  # noqa: A002
+        request_id: str = "",
+    ) -> v1.Gate:
+        """Adds facts such as `{"tests": "passed"}` to a gate's round, for approvers and rules. Errors: see `approve`."""
+        request = v1.ReportEvidenceRequest(gate=gate, facts=facts, round=round, request_id=request_id or _new_id())
+        return await self._calls.call("ReportEvidence", request, v1.Gate)
+
     async def reset_gate(self, gate: str, *, request_id: str = "") -> v1.Gate:
         """Begins a new round of a gate. Workers whose round was undecided follow it.
 
@@ -334,8 +346,7 @@ class AsyncClient:
         """
 
         async def decide(gate: v1.Gate) -> None:
-            rule = rules.get(gate.name)
-            if rule is None:
+            if (rule := rules.get(gate.name)) is None:
                 return
             answer = rule()
             if inspect.isawaitable(answer):
@@ -380,8 +391,7 @@ class AsyncClient:
 
 
 def _this_process() -> v1.Waiter:
-    host = socket.gethostname()
-    return v1.Waiter(id=f"{host}:{os.getpid()}", host=host)
+    return v1.Waiter(id=f"{socket.gethostname()}:{os.getpid()}", host=socket.gethostname())
 
 
 def _new_id() -> str:

@@ -77,6 +77,7 @@ class Client:
     wait = _blocking(AsyncClient.wait)
     approve = _blocking(AsyncClient.approve)
     reject = _blocking(AsyncClient.reject)
+    report_evidence = _blocking(AsyncClient.report_evidence)
     reset_gate = _blocking(AsyncClient.reset_gate)
     reset_gates = _blocking(AsyncClient.reset_gates)
     list_events = _blocking(AsyncClient.list_events)

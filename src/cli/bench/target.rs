@@ -10,7 +10,7 @@ use super::process::Temporary;
 use super::report::Progress;
 use crate::cli::failure::Failure;
 use crate::cli::{Globals, output};
-use crate::client::Client;
+use crate::client::{Client, Tls};
 use crate::proto::{self, CreateGateRequest, Spec};
 
 /// Calls at a time where gates are only stored: two full batches of the store, so that it never waits for the next.
@@ -23,6 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(3_600);
 pub(super) struct Target {
     temporary: Option<Temporary>,
     address: String,
+    tls: Tls,
     /// The group of every gate that this run makes.
     group: String,
 }
@@ -33,7 +34,7 @@ impl Target {
         let Some(address) = &globals.server.server else {
             return Self::temporary(dir).await;
         };
-        let target = Self::new(address.clone(), None);
+        let target = Self { tls: globals.server.tls()?, ..Self::new(address.clone(), None) };
         output::note(&format!("loading {address}; the gates below {} stay there", target.group));
         Ok(target)
     }
@@ -56,7 +57,7 @@ impl Target {
 
     /// Makes connections to it.
     pub(super) fn connect(&self, connections: usize) -> Result<Vec<Client>, Failure> {
-        (0..connections).map(|_| Client::new(&self.address).map_err(Failure::from)).collect()
+        (0..connections).map(|_| Client::with_tls(&self.address, &self.tls).map_err(Failure::from)).collect()
     }
 
     /// Makes the names of gates.
@@ -71,7 +72,7 @@ impl Target {
 
     fn new(address: String, temporary: Option<Temporary>) -> Self {
         let group = format!("bench-{:06x}", uuid::Uuid::new_v4().as_fields().0 >> 8);
-        Self { temporary, address, group }
+        Self { temporary, address, tls: Tls::default(), group }
     }
 }
 

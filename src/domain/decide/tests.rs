@@ -1,9 +1,20 @@
 //! Every cell of the transition table, and what holds within it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::domain::{Cause, EventKind, Inputs, Principal, Resolution, Revision, Spec, Subject, Uid, Vote};
+use crate::domain::{
+    Cause, EventKind, Facts, Inputs, Principal, Resolution, Revision, Ruling, Spec, Subject, Uid, Vote,
+};
+
+mod given;
+mod reported;
+
+use given::{
+    answer, approve, create, deadline, decision, delete, event, forever, gate, looked_at, name, of, principal, reject,
+    report, reset, resolved, settle, spec, touched, unattended, vote, wait, word,
+};
 
 const START: SystemTime = UNIX_EPOCH;
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -12,32 +23,42 @@ const TICK: Duration = Duration::from_nanos(1);
 #[test]
 fn every_status_answers_every_command_as_the_table_says() {
     use Command::*;
-    let commands = [create(spec(1)), wait(), approve("ann"), reject("ann"), Expire, reset(), delete()];
+    let (by_ann, no_by_ann, fact) = (approve("ann"), reject("ann"), report("a", "1"));
+    let commands = [create(spec(1)), wait(), by_ann, no_by_ann, settle(), fact, Expire, reset(), delete()];
     let (pending, waiting) = (Some(gate(spec(1), &[])), Some(gate(spec(1), &[wait()])));
     let (waiting_for_two, waiting_forever) = (Some(gate(spec(2), &[wait()])), Some(gate(forever(), &[wait()])));
     let [approved, rejected, timed_out] = resolved().map(Some);
     let (soon, due, late) = (deadline() - TICK, deadline(), deadline() + TIMEOUT);
     #[rustfmt::skip]
     let table = [
-        //                        create   wait     approve         reject          expire    reset    delete
-        (&None,            late, "Created NotFound NotFound        NotFound        NotFound  NotFound NotFound"),
-        (&pending,         late, "nothing Waiting  APPROVED        REJECTED        NotDue    Reset    Deleted"),
-        (&waiting,         soon, "nothing nothing  APPROVED        REJECTED        NotDue    Reset    Deleted"),
-        (&waiting,         due,  "Overdue Overdue  Overdue         Overdue         TIMED_OUT Overdue  Overdue"),
-        (&waiting,         late, "Overdue Overdue  Overdue         Overdue         TIMED_OUT Overdue  Overdue"),
-        (&waiting_for_two, soon, "Exists  nothing  Voted           REJECTED        NotDue    Reset    Deleted"),
-        (&waiting_forever, late, "Exists  nothing  APPROVED        REJECTED        NotDue    Reset    Deleted"),
-        (&approved,        late, "nothing nothing  AlreadyResolved AlreadyResolved NotDue    Reset    Deleted"),
-        (&rejected,        late, "nothing nothing  AlreadyResolved AlreadyResolved NotDue    Reset    Deleted"),
-        (&timed_out,       late, "nothing nothing  AlreadyResolved AlreadyResolved NotDue    Reset    Deleted"),
+        //                        create   wait     approve         reject          settle          report           expire    reset    delete
+        (&None,            late, "Created NotFound NotFound        NotFound        NotFound        NotFound         NotFound  NotFound NotFound"),
+        (&pending,         late, "nothing Waiting  APPROVED        REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted"),
+        (&waiting,         soon, "nothing nothing  APPROVED        REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted"),
+        (&waiting,         due,  "Overdue Overdue  Overdue         Overdue         Overdue         Overdue          TIMED_OUT Overdue  Overdue"),
+        (&waiting,         late, "Overdue Overdue  Overdue         Overdue         Overdue         Overdue          TIMED_OUT Overdue  Overdue"),
+        (&waiting_for_two, soon, "Exists  nothing  Voted           REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted"),
+        (&waiting_forever, late, "Exists  nothing  APPROVED        REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted"),
+        (&approved,        late, "nothing nothing  AlreadyResolved AlreadyResolved AlreadyResolved AlreadyResolved  NotDue    Reset    Deleted"),
+        (&rejected,        late, "nothing nothing  AlreadyResolved AlreadyResolved AlreadyResolved AlreadyResolved  NotDue    Reset    Deleted"),
+        (&timed_out,       late, "nothing nothing  AlreadyResolved AlreadyResolved AlreadyResolved AlreadyResolved  NotDue    Reset    Deleted"),
     ];
 
     for command in &commands {
         // A new command does not compile here: give it a column.
-        let (Create { .. } | Wait { .. } | Approve(_) | Reject(_) | Expire | Reset { .. } | Delete { .. }) = command;
+        let (Create { .. }
+        | Wait { .. }
+        | Approve(_)
+        | Reject(_)
+        | Settle(_)
+        | ReportEvidence { .. }
+        | Expire
+        | Reset { .. }
+        | Delete { .. }) = command;
     }
     for (gate, now, row) in table {
-        let answers = commands.each_ref().map(|command| word(&decide(&name(), gate.as_ref(), command, now)));
+        let answer = |command: &Command| decide(&name(), gate.as_ref(), &looked_at(gate.as_ref(), command), now);
+        let answers = commands.each_ref().map(|command| word(&answer(command)));
         assert_eq!(answers.to_vec(), row.split_whitespace().collect::<Vec<_>>(), "at {now:?}: {gate:#?}");
     }
     let has_row = |status| table.iter().any(|(gate, ..)| gate.as_ref().is_some_and(|gate| gate.status == status));
@@ -57,6 +78,7 @@ fn a_new_gate_is_pending_unless_it_is_to_be_approved_by_nobody() {
             status,
             spec: spec.clone().into(),
             votes: vec![],
+            evidence: BTreeMap::new(),
             resolution,
             requester: principal("requester"),
             create_time: START,
@@ -297,104 +319,4 @@ fn a_stamp_reaches_the_gate_and_only_a_new_resolution() {
     assert_eq!(stamps(&resolved), (7, Some(7)));
     let deleted = event(&resolved.gate, &delete(), START).stamped(Revision(9));
     assert_eq!(stamps(&deleted), (9, Some(7)));
-}
-
-/// Makes a gate and runs the commands on it, all at the start; each event takes the next revision.
-fn gate(spec: Spec, commands: &[Command]) -> Gate {
-    let created = decide(&name(), None, &create(spec), START).unwrap().unwrap().stamped(Revision(1)).gate;
-    commands.iter().fold(created, |gate, command| event(&gate, command, START).stamped(gate.revision.next()).gate)
-}
-
-/// The gates that are resolved: each timed out or was decided after a wait at the start.
-fn resolved() -> [Gate; 3] {
-    let waiting = gate(spec(1), &[wait()]);
-    [(approve("ann"), START), (reject("ann"), START), (Command::Expire, deadline())]
-        .map(|(command, now)| event(&waiting, &command, now).stamped(Revision(3)).gate)
-}
-
-fn answer(gate: &Gate, command: &Command, now: SystemTime) -> Result<Option<Event>, Refusal> {
-    decide(&name(), Some(gate), command, now)
-}
-
-fn event(gate: &Gate, command: &Command, now: SystemTime) -> Event {
-    answer(gate, command, now).unwrap().unwrap()
-}
-
-/// The event that made `gate`, before its stamp.
-fn of(kind: EventKind, actor: Option<&str>, gate: Gate) -> Event {
-    Event { kind, actor: actor.map(principal), time: gate.update_time, gate }
-}
-
-/// What every event changes.
-fn touched(gate: &Gate, now: SystemTime) -> Gate {
-    Gate { update_time: now, revision: Revision::ZERO, ..gate.clone() }
-}
-
-fn unattended(cause: Cause, time: SystemTime) -> Resolution {
-    let (on_behalf_of, reason, inputs) = (String::new(), String::new(), Inputs::default());
-    Resolution { cause, by: None, on_behalf_of, reason, inputs, time, revision: Revision::ZERO }
-}
-
-fn decision(by: &str, time: SystemTime) -> Resolution {
-    Resolution { by: Some(principal(by)), ..unattended(Cause::Decision, time) }
-}
-
-fn vote(voter: &str, verdict: Verdict, time: SystemTime) -> Vote {
-    Vote { voter: principal(voter), verdict, comment: String::new(), on_behalf_of: String::new(), time }
-}
-
-/// When a round times out that is waited on at the start.
-fn deadline() -> SystemTime {
-    START + TIMEOUT
-}
-
-fn spec(required_approvals: u32) -> Spec {
-    let subject = Some(Subject { uri: "https://example.com/image".into(), digest: "sha256:aa".into() });
-    Spec { timeout: Some(TIMEOUT), required_approvals, subject, ..Spec::default() }
-}
-
-fn forever() -> Spec {
-    Spec { timeout: None, subject: None, ..spec(1) }
-}
-
-fn name() -> GateName {
-    GateName::parse("gate", "release-42/prod").unwrap()
-}
-
-fn principal(text: &str) -> Principal {
-    Principal::parse(text).unwrap()
-}
-
-fn create(spec: Spec) -> Command {
-    Command::Create { uid: Uid("uid".into()), spec, requester: principal("requester") }
-}
-
-fn wait() -> Command {
-    Command::Wait { round: None, uid: None, by: principal("worker") }
-}
-
-fn approve(voter: &str) -> Command {
-    Command::Approve(principal(voter).into())
-}
-
-fn reject(voter: &str) -> Command {
-    Command::Reject(principal(voter).into())
-}
-
-fn reset() -> Command {
-    Command::Reset { by: principal("admin") }
-}
-
-fn delete() -> Command {
-    Command::Delete { by: principal("admin"), etag: None }
-}
-
-/// The table's word for an answer.
-fn word(answer: &Result<Option<Event>, Refusal>) -> String {
-    match answer {
-        Ok(None) => "nothing".into(),
-        Ok(Some(event)) if event.kind == EventKind::Resolved => event.gate.status.to_string(),
-        Ok(Some(event)) => format!("{:?}", event.kind),
-        Err(refusal) => format!("{refusal:?}").split(|c: char| !c.is_alphanumeric()).take(1).collect(),
-    }
 }

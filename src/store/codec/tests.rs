@@ -31,6 +31,8 @@ fn golden_events_are_read_and_written() {
         golden!("event-timed-out-v1.bin", timed_out()),
         golden!("event-reset-v1.bin", event(EventKind::Reset, Status::Pending, None)),
         golden!("event-deleted-v1.bin", event(EventKind::Deleted, Status::Approved, approved_before)),
+        golden!("event-evidence-v1.bin", evidence_reported()),
+        golden!("event-settled-v1.bin", settled()),
         golden!("event-cancelled-v1.bin", event(EventKind::Deleted, Status::Rejected, resolution(Cause::Cancelled))),
     ];
     for (bytes, event) in golden {
@@ -105,7 +107,7 @@ fn what_cannot_be_read_is_named() {
     assert!(spoiled(&|_, gate| gate.status = 99).contains("the status 99"));
     assert!(spoiled(&|_, gate| gate.status = 1).contains("PENDING"));
     assert!(spoiled(&|_, gate| gate.resolution = None).contains("APPROVED"));
-    assert!(spoiled(&|_, gate| gate.resolution.as_mut().unwrap().cause = 3).contains("the cause 3"));
+    assert!(spoiled(&|_, gate| gate.resolution.as_mut().unwrap().cause = 6).contains("the cause 6"));
     assert!(spoiled(&|_, gate| gate.name = "a//b".into()).contains("empty segment"));
     assert!(spoiled(&|_, gate| gate.uid.clear()).contains("uid"));
     assert!(spoiled(&|_, gate| gate.round = 0).contains("round"));
@@ -154,6 +156,8 @@ fn the_largest_gate_fits_a_record() {
     event.gate.name = GateName::parse("gate", &vec![text(GateName::SEGMENT_BYTES_MAX); 4].join("/")).unwrap();
     event.gate.requester = largest_principal(0);
     event.gate.spec = Arc::new(spec);
+    let fact = |number| (label(number).0, text(limits::FACT_VALUE_MAX));
+    event.gate.evidence = (0..limits::FACTS_MAX_COUNT).map(fact).collect();
     // A rejection can come on top of all approvals but the last.
     event.gate.votes = (0..limits::REQUIRED_APPROVALS_MAX).map(vote).collect();
 
@@ -246,6 +250,7 @@ fn event(kind: EventKind, status: Status, resolution: impl Into<Option<Resolutio
         status,
         spec: Arc::new(spec()),
         votes: vec![vote("alice", Verdict::Approve), vote("bob", Verdict::Reject)],
+        evidence: BTreeMap::new(),
         resolution: resolution.into(),
         requester: principal_of("ci"),
         create_time: at(1),
@@ -262,9 +267,20 @@ fn timed_out() -> Event {
     Event { actor: None, ..event(EventKind::Resolved, Status::TimedOut, resolution) }
 }
 
+fn evidence_reported() -> Event {
+    let mut event = event(EventKind::EvidenceReported, Status::Waiting, None);
+    event.gate.evidence = BTreeMap::from([("tests".into(), "passed".into()), ("coverage".into(), String::new())]);
+    event
+}
+
+fn settled() -> Event {
+    let resolution = Resolution { by: None, reason: "tests-passed".into(), ..resolution(Cause::Policy) };
+    Event { actor: None, ..event(EventKind::Resolved, Status::Approved, resolution) }
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     use EventKind::*;
-    let kind = sample::select(vec![Created, Waiting, Voted, Resolved, Reset, Deleted]);
+    let kind = sample::select(vec![Created, Waiting, Voted, EvidenceReported, Resolved, Reset, Deleted]);
     (kind, option::of(any_principal()), any_time(), any_gate()).prop_map(|(kind, actor, time, gate)| Event {
         kind,
         actor,
@@ -278,14 +294,16 @@ fn any_gate() -> impl Strategy<Value = Gate> {
     let votes = btree_map(any_principal(), (any::<bool>(), any::<String>(), any::<String>(), any_time()), 0..5);
     let times = (any_time(), any_time(), option::of(any_time()), option::of(any_time()));
     let status = sample::select(Status::ALL.to_vec());
-    (who, any_spec(), votes, any_principal(), times, status, any_resolution()).prop_map(
-        |((name, uid, round), spec, votes, requester, times, status, resolution)| Gate {
+    let evidence = btree_map(any::<String>(), any::<String>(), 0..4);
+    (who, any_spec(), (votes, evidence), any_principal(), times, status, any_resolution()).prop_map(
+        |((name, uid, round), spec, (votes, evidence), requester, times, status, resolution)| Gate {
             name: GateName::parse("gate", &name).unwrap(),
             uid: Uid(uid),
             round: Round::new(round).unwrap(),
             status,
             spec: Arc::new(spec),
             votes: votes.into_iter().map(any_vote).collect(),
+            evidence,
             resolution: status.is_terminal().then_some(resolution),
             requester,
             create_time: times.0,
@@ -329,7 +347,8 @@ fn any_spec() -> impl Strategy<Value = Spec> {
 }
 
 fn any_resolution() -> impl Strategy<Value = Resolution> {
-    let cause = sample::select(vec![Cause::Decision, Cause::AutoApprove, Cause::Timeout, Cause::Cancelled]);
+    let cause =
+        sample::select(vec![Cause::Decision, Cause::AutoApprove, Cause::Policy, Cause::Timeout, Cause::Cancelled]);
     let by = option::of(any_principal());
     (cause, by, any::<String>(), any::<String>(), vec(any::<u8>(), 0..50), any_time(), 0..1_000_u64).prop_map(
         |(cause, by, on_behalf_of, reason, inputs, time, revision)| Resolution {

@@ -48,6 +48,7 @@ class EventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_TYPE_RESET: _ClassVar[EventType]
     EVENT_TYPE_DELETED: _ClassVar[EventType]
     EVENT_TYPE_EXISTING: _ClassVar[EventType]
+    EVENT_TYPE_EVIDENCE_REPORTED: _ClassVar[EventType]
 GATE_STATUS_UNSPECIFIED: GateStatus
 GATE_STATUS_PENDING: GateStatus
 GATE_STATUS_WAITING: GateStatus
@@ -73,9 +74,17 @@ EVENT_TYPE_RESOLVED: EventType
 EVENT_TYPE_RESET: EventType
 EVENT_TYPE_DELETED: EventType
 EVENT_TYPE_EXISTING: EventType
+EVENT_TYPE_EVIDENCE_REPORTED: EventType
 
 class Gate(_message.Message):
-    __slots__ = ("name", "uid", "round", "status", "spec", "resolution", "votes", "approvals_missing", "waiters", "waiter_count", "requester", "create_time", "update_time", "wait_time", "deadline", "revision", "etag")
+    __slots__ = ("name", "uid", "round", "status", "spec", "resolution", "votes", "approvals_missing", "waiters", "waiter_count", "requester", "create_time", "update_time", "wait_time", "deadline", "revision", "etag", "evidence")
+    class EvidenceEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +102,7 @@ class Gate(_message.Message):
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     round: int
@@ -110,7 +120,8 @@ class Gate(_message.Message):
     deadline: _timestamp_pb2.Timestamp
     revision: int
     etag: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., round: _Optional[int] = ..., status: _Optional[_Union[GateStatus, str]] = ..., spec: _Optional[_Union[Spec, _Mapping]] = ..., resolution: _Optional[_Union[Resolution, _Mapping]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., approvals_missing: _Optional[int] = ..., waiters: _Optional[_Iterable[_Union[Waiter, _Mapping]]] = ..., waiter_count: _Optional[int] = ..., requester: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
+    evidence: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., round: _Optional[int] = ..., status: _Optional[_Union[GateStatus, str]] = ..., spec: _Optional[_Union[Spec, _Mapping]] = ..., resolution: _Optional[_Union[Resolution, _Mapping]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., approvals_missing: _Optional[int] = ..., waiters: _Optional[_Iterable[_Union[Waiter, _Mapping]]] = ..., waiter_count: _Optional[int] = ..., requester: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., evidence: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Spec(_message.Message):
     __slots__ = ("timeout", "auto_approve", "title", "description", "labels", "links", "required_approvals", "subject")

@@ -125,6 +125,25 @@ class RejectRequest(_message.Message):
     validate_only: bool
     def __init__(self, gate: _Optional[str] = ..., round: _Optional[int] = ..., etag: _Optional[str] = ..., subject_digest: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., on_behalf_of: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
 
+class ReportEvidenceRequest(_message.Message):
+    __slots__ = ("gate", "round", "facts", "request_id")
+    class FactsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    GATE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    gate: str
+    round: int
+    facts: _containers.ScalarMap[str, str]
+    request_id: str
+    def __init__(self, gate: _Optional[str] = ..., round: _Optional[int] = ..., facts: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
 class ResetGateRequest(_message.Message):
     __slots__ = ("gate", "request_id")
     GATE_FIELD_NUMBER: _ClassVar[int]

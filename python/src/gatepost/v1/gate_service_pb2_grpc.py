@@ -101,6 +101,11 @@ class GateServiceStub(object):
                 request_serializer=gatepost_dot_v1_dot_gate__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=gatepost_dot_v1_dot_gate__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.ReportEvidence = channel.unary_unary(
+                '/gatepost.v1.GateService/ReportEvidence',
+                request_serializer=gatepost_dot_v1_dot_gate__service__pb2.ReportEvidenceRequest.SerializeToString,
+                response_deserializer=gatepost_dot_v1_dot_gate__pb2.Gate.FromString,
+                _registered_method=True)
 
 
 class GateServiceServicer(object):
@@ -222,6 +227,16 @@ class GateServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportEvidence(self, request, context):
+        """Adds facts to what is known of the gate's current round, for approvers to see and for the coordinator's rules to read: a
+        rule may decide the gate right after. A fact that is known gets the new value; reporting what is known already
+        succeeds and changes nothing. FAILED_PRECONDITION / GATE_ALREADY_RESOLVED once the round is resolved.
+        RESOURCE_EXHAUSTED / LIMIT_EXCEEDED where the round would have more than 32 facts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GateServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -279,6 +294,11 @@ def add_GateServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=gatepost_dot_v1_dot_gate__service__pb2.ListEventsRequest.FromString,
                     response_serializer=gatepost_dot_v1_dot_gate__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'ReportEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportEvidence,
+                    request_deserializer=gatepost_dot_v1_dot_gate__service__pb2.ReportEvidenceRequest.FromString,
+                    response_serializer=gatepost_dot_v1_dot_gate__pb2.Gate.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -588,6 +608,33 @@ class GateService(object):
             '/gatepost.v1.GateService/ListEvents',
             gatepost_dot_v1_dot_gate__service__pb2.ListEventsRequest.SerializeToString,
             gatepost_dot_v1_dot_gate__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gatepost.v1.GateService/ReportEvidence',
+            gatepost_dot_v1_dot_gate__service__pb2.ReportEvidenceRequest.SerializeToString,
+            gatepost_dot_v1_dot_gate__pb2.Gate.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,20 @@
+// Starts the page that the address names.
+
+import { gatePage } from "./gate_page.js";
+import { listPage } from "./list_page.js";
+
+const GATES = "/gates/";
+
+const { pathname } = location;
+const tick = pathname.startsWith(GATES) ? gatePage(decode(pathname.slice(GATES.length))) : listPage();
+
+// One timer for all that is counted in seconds.
+setInterval(tick, 1000);
+
+function decode(name) {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
