@@ -9,7 +9,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The public API, with its comments kept for reflection.
     let mut api = protox::Compiler::new(["proto"])?;
     api.include_imports(true).include_source_info(true);
-    api.open_files(["gatepost/v1/gate.proto", "gatepost/v1/gate_service.proto"])?;
+    let services = ["gatepost/v1/gate_service.proto", "gatepost/v1/webhook_service.proto"];
+    api.open_files(services)?;
     let descriptor_set = PathBuf::from(env::var("OUT_DIR")?).join("descriptor_set.bin");
     fs::write(descriptor_set, api.encode_file_descriptor_set())?;
     // Ordered maps give equal requests equal bytes, which is how a repeated request_id is told from a reused one.

@@ -30,6 +30,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Request, Response, Status};
 
 use crate::proto::gate_service_client::GateServiceClient;
+use crate::proto::webhook_service_client::WebhookServiceClient;
 use crate::proto::{
     ApproveRequest, CreateGateRequest, DeleteGateRequest, Event, Gate, GetGateRequest, ListEventsRequest,
     ListGatesRequest, RejectRequest, ReportEvidenceRequest, ResetGateRequest, ResetGatesRequest, WaitRequest,
@@ -49,6 +50,9 @@ mod stream;
 mod tests;
 mod wait;
 mod watch;
+mod webhooks;
+
+type WebhookCalls = WebhookServiceClient<Channel>;
 
 /// How long to try to reach an address: three lost packets of a handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,6 +80,7 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub struct Client {
     calls: GateServiceClient<Channel>,
     streams: GateServiceClient<Channel>,
+    webhooks: WebhookCalls,
     address: String,
 }
 
@@ -163,7 +168,8 @@ impl Client {
     fn over(calls: Channel, streams: Channel, address: &Uri) -> Self {
         let address = address.to_string().trim_end_matches('/').to_owned();
         let service = |channel| GateServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Self { calls: service(calls), streams: service(streams), address }
+        let webhooks = WebhookServiceClient::new(calls.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Self { calls: service(calls), streams: service(streams), webhooks, address }
     }
 
     /// Returns the coordinator's address.
@@ -202,7 +208,8 @@ impl Client {
 
     /// Deletes a gate; waits on it end as rejected if it was undecided.
     pub async fn delete(&self, request: DeleteGateRequest) -> Result<(), Error> {
-        self.attempt(&request, &|mut service, request| async move { service.delete_gate(request).await }).await
+        let call = |mut service: GateServiceClient<Channel>, request| async move { service.delete_gate(request).await };
+        self.attempt(&self.calls, &request, &call).await
     }
 
     /// Approves a gate's current round.
@@ -272,24 +279,37 @@ impl Client {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
+        self.call_on(&self.calls, request, call).await
+    }
+
+    async fn call_on<S: Clone, R: Clone, T, F>(
+        &self,
+        service: &S,
+        request: &R,
+        call: impl Fn(S, Request<R>) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
         let begin = Instant::now();
-        let attempt = || self.attempt(request, &call);
+        let attempt = || self.attempt(service, request, &call);
         // One attempt may have used up the time for all.
         let again = |error: &Error| error.is_transient() && begin.elapsed() < backoff::CALL_PAUSES_MAX;
         attempt.retry(backoff::of_calls()).when(again).await
     }
 
-    async fn attempt<R: Clone, T, F>(
+    async fn attempt<S: Clone, R: Clone, T, F>(
         &self,
+        service: &S,
         request: &R,
-        call: &impl Fn(GateServiceClient<Channel>, Request<R>) -> F,
+        call: &impl Fn(S, Request<R>) -> F,
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let mut request = Request::new(request.clone());
         request.set_timeout(CALL_TIMEOUT);
-        let answer = call(self.calls.clone(), request).await;
+        let answer = call(service.clone(), request).await;
         answer.map(Response::into_inner).map_err(|status| Error::from_status(&self.address, status))
     }
 }

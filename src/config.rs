@@ -12,8 +12,10 @@ use clap::builder::BoolishValueParser;
 use jiff::{Span, SpanRelativeTo};
 
 use crate::policy::{self, Rules};
+use crate::webhooks::Webhook;
 
 pub mod file;
+pub mod webhook;
 
 /// The flags of `gatepost serve`, as written.
 #[derive(Args, Clone, Debug)]
@@ -119,6 +121,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// What decides gates without a person.
     pub rules: Arc<Rules>,
+    /// Who is told what happens to gates.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// The files of the server's certificate.
@@ -141,6 +145,9 @@ pub enum Error {
     /// The rules in it cannot be taken.
     #[error(transparent)]
     Rules(#[from] policy::Error),
+    /// A webhook makes no sense.
+    #[error(transparent)]
+    Webhook(#[from] webhook::Error),
     /// Everybody who reaches the address could decide every gate.
     #[error(
         "{0} can be reached from other machines, and nothing protects it: listen on 127.0.0.1, let in only clients with a \
@@ -150,6 +157,12 @@ pub enum Error {
 }
 
 impl Config {
+    /// Returns the URL of an address that it listens on.
+    #[must_use]
+    pub fn url_of(&self, address: SocketAddr) -> String {
+        format!("{}://{address}", if self.tls.is_some() { "https" } else { "http" })
+    }
+
     /// Says whether only clients with a certificate are let in.
     #[must_use]
     pub fn admits_only_certified(&self) -> bool {
@@ -165,6 +178,7 @@ impl TryFrom<ServeArgs> for Config {
         let tls = tls.map(|(cert, key)| TlsFiles { cert, key, client_ca: args.tls_client_ca });
         let file = args.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
         let config = Self {
+            webhooks: webhook::validated(file.webhook)?,
             public_url: file.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             rules: Arc::new(Rules::new(file.rule)?),
             listen: args.listen,

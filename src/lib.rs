@@ -11,6 +11,7 @@ pub mod policy;
 pub mod proto;
 pub mod server;
 pub mod store;
+pub mod webhooks;
 
 // README's Rust compiles.
 #[cfg(doctest)]

@@ -23,12 +23,14 @@ use tower::util::MapResponseLayer;
 use crate::config::Config;
 use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::domain::Revision;
-use crate::grpc::{self, Service};
+use crate::grpc::{self, Service, WebhookHandlers};
 use crate::http;
 use crate::policy::{self, Rules};
 use crate::proto::gate_service_server::GateServiceServer;
+use crate::proto::webhook_service_server::WebhookServiceServer;
 use crate::proto::{DESCRIPTOR_SET, REQUEST_BYTES_MAX};
 use crate::store::{self, Store, sled::Sled};
+use crate::webhooks::{self, Couriers, Http, Transport, Webhooks};
 
 mod connections;
 mod tls;
@@ -66,6 +68,9 @@ pub enum Error {
     /// The rules have no thread to run on.
     #[error("rules cannot be applied: {0}")]
     Rules(#[from] io::Error),
+    /// What webhooks are sent with cannot be set up.
+    #[error("webhooks cannot be sent: {0}")]
+    Webhooks(#[from] reqwest::Error),
     /// The store's opening was cut short.
     #[error("the store was not opened: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -82,6 +87,8 @@ async fn follow_files(tls: Option<Arc<Tls>>) -> Infallible {
 /// A coordinator whose store is open, ready to serve.
 pub struct Server {
     coordinator: Arc<Coordinator>,
+    webhooks: Arc<Webhooks>,
+    couriers: Couriers,
     connections_max: usize,
     drain: Duration,
     rules: Arc<Rules>,
@@ -104,15 +111,28 @@ impl Server {
         let clock = Clock::start(last_time(&store).await?);
         let retention = Retention { age: config.retention_age, events: config.retention_events };
         let coordinator = Coordinator::new(Arc::new(store), clock, retention);
-        let (connections_max, rules) = (config.connections_max, Arc::clone(&config.rules));
-        Ok(Self { connections_max, rules, tls, ..Self::new(coordinator, config.drain) })
+        let server = Self {
+            connections_max: config.connections_max,
+            rules: Arc::clone(&config.rules),
+            tls,
+            ..Self::new(Arc::clone(&coordinator), config.drain)
+        };
+        if config.webhooks.is_empty() {
+            return Ok(server);
+        }
+        let public_url = config.public_url.clone().unwrap_or_else(|| config.url_of(config.listen));
+        let http: Arc<dyn Transport> = Arc::new(Http::new()?);
+        let (webhooks, couriers) = webhooks::open(&coordinator, config.webhooks.clone(), &public_url, &http).await?;
+        Ok(Self { webhooks: Arc::new(webhooks), couriers, ..server })
     }
 
     /// Makes the server of a coordinator, for any number of connections and without rules. `drain` is how long open calls have to end when
     /// it is stopped.
     #[must_use]
     pub fn new(coordinator: Arc<Coordinator>, drain: Duration) -> Self {
-        Self { coordinator, connections_max: usize::MAX, drain, rules: Arc::default(), tls: None }
+        let (webhooks, couriers) = (Arc::default(), Couriers::default());
+        let (rules, tls) = (Arc::default(), None);
+        Self { coordinator, webhooks, couriers, connections_max: usize::MAX, drain, rules, tls }
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -144,13 +164,16 @@ impl Server {
     where
         C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
     {
-        let Self { coordinator, drain, rules, .. } = self;
+        let Self { coordinator, webhooks, couriers, drain, rules, .. } = self;
         let rules = policy::start(Arc::clone(&coordinator), rules)?;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<GateServiceServer<Service>>().await;
         let service = Arc::new(Service::new(coordinator.clone()));
         let gates = GateServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(REQUEST_BYTES_MAX);
         let gates = MapResponseLayer::new(grpc::with_reason).named_layer(gates);
+        let webhooks =
+            WebhookServiceServer::new(WebhookHandlers(webhooks)).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let webhooks = MapResponseLayer::new(grpc::with_reason).named_layer(webhooks);
         let reflection = || {
             Reflection::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
@@ -161,6 +184,7 @@ impl Server {
                 .register_encoded_file_descriptor_set(ERROR_DESCRIPTOR_SET)
         };
         let routes = Routes::new(gates)
+            .add_service(webhooks)
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
@@ -177,9 +201,11 @@ impl Server {
         let stop = CancellationToken::new();
         let mut serving = pin!(transport.serve_with_incoming_shutdown(incoming, stop.cancelled()));
         let mut running = pin!(coordinator.run());
+        let mut delivering = pin!(couriers.run(stop.clone()));
         tokio::select! {
             served = &mut serving => return Ok(served?),
             failed = &mut running => match failed? {},
+            failed = &mut delivering => return Ok(failed?),
             () = shutdown => {}
         }
 
@@ -192,12 +218,12 @@ impl Server {
         coordinator.drain();
         stop.cancel();
         let ended = async {
-            let served = serving.await;
+            let (served, delivered) = tokio::join!(serving, delivering);
             rules.ended().await;
-            served
+            served.map_err(Error::from).and(delivered.map_err(Error::from))
         };
         tokio::select! {
-            served = ended => served?,
+            ended = ended => ended?,
             // What fails now fails as before: nobody is told that it was stored.
             failed = running => match failed? {},
             () = tokio::time::sleep(drain) => tracing::warn!("some calls did not end in time and were cut off"),

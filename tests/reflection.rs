@@ -51,7 +51,7 @@ async fn approve_with_reflection(package: &str) {
     let mut reflection = Reflection::new(channel.clone(), package);
     let services = reflection.services().await;
     let itself = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
-    for service in [SERVICE, "grpc.health.v1.Health"].iter().chain(&itself) {
+    for service in [SERVICE, "gatepost.v1.WebhookService", "grpc.health.v1.Health"].iter().chain(&itself) {
         assert!(services.iter().any(|listed| listed == *service), "{service} is not in {services:?}");
     }
     for service in &services {

@@ -2,13 +2,16 @@
 
 use gatepost::domain::Revision;
 use gatepost::store::Error;
-use gatepost::store::codec::{RECORD_BYTES_MAX, decode_answer, decode_event, encode_answer, encode_event};
+use gatepost::store::codec::{
+    RECORD_BYTES_MAX, decode_answer, decode_dead_letter, decode_event, decode_outbox, encode_answer,
+    encode_dead_letter, encode_event, encode_outbox,
+};
 use std::time::SystemTime;
 
 /// Where the record stands in the log.
 const REVISION: Revision = Revision(42);
 
-/// They are an event or an answer, or said to be unreadable; what was read reads the same when it is written again.
+/// They are an event, an answer or about a webhook, or said to be unreadable; what was read reads the same when it is written again.
 pub fn any_bytes(bytes: &[u8]) {
     if let Some(event) = readable(decode_event(REVISION, bytes))
         && let Some(written) = writable(encode_event(&event), bytes)
@@ -19,6 +22,14 @@ pub fn any_bytes(bytes: &[u8]) {
         && let Some(written) = writable(encode_answer(&answer.fingerprint, &answer.revisions, SystemTime::now()), bytes)
     {
         assert_eq!(decode_answer("it", &written).unwrap(), answer);
+    }
+    if let Some(outbox) = readable(decode_outbox("it", bytes)) {
+        assert_eq!(decode_outbox("it", &encode_outbox(&outbox).unwrap()).unwrap(), outbox);
+    }
+    if let Some(letter) = readable(decode_dead_letter("it", 7, bytes))
+        && let Some(written) = writable(encode_dead_letter(&letter), bytes)
+    {
+        assert_eq!(decode_dead_letter("it", 7, &written).unwrap(), letter);
     }
 }
 

@@ -82,6 +82,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
         public_url: None,
         tls: None,
         rules: Arc::default(),
+        webhooks: Vec::new(),
     };
 
     let (stop, stopped) = oneshot::channel::<()>();

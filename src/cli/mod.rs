@@ -28,6 +28,7 @@ mod status;
 mod table;
 mod text;
 mod wait;
+mod webhooks;
 
 /// Where `gatepost serve` listens unless it is told otherwise.
 const SERVER_DEFAULT: &str = "http://127.0.0.1:7070";
@@ -109,7 +110,7 @@ impl Globals {
     }
 }
 
-/// A command about gates: what it understands itself, and what they all do.
+/// A command that asks a coordinator: what it understands itself, and what they all do.
 #[derive(clap::Args)]
 struct OnGates<T: clap::Args> {
     #[command(flatten)]
@@ -152,6 +153,9 @@ enum Verb {
     /// Try the rules that decide gates without a person
     #[command(subcommand)]
     Rules(rules::RulesVerb),
+    /// Show how webhooks fare, and deal with what they gave up
+    #[command(subcommand)]
+    Webhooks(webhooks::Action),
     /// Run a deployment pipeline with two gates to approve
     Demo(demo::DemoArgs),
     /// Measure what this host can bear
@@ -179,6 +183,7 @@ async fn dispatch(Cli { verb }: Cli) -> Result<u8, Failure> {
         Verb::Watch(OnGates { args, globals }) => follow::watch(&globals, args).await?,
         Verb::History(OnGates { args, globals }) => follow::history(&globals, args).await?,
         Verb::Rules(verb) => rules::run(verb).await?,
+        Verb::Webhooks(action) => webhooks::run(action).await?,
         Verb::Bench(args) => bench::run(args).await?,
         Verb::Completions { shell } => completions(shell)?,
     }

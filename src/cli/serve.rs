@@ -28,10 +28,11 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|error| failed("cannot listen", &error))?;
     let data_dir = std::path::absolute(&config.data_dir).map_err(|error| failed("no data directory", &error))?;
     let signals = Signals::listen().map_err(|error| failed("cannot listen to signals", &error))?;
+    let url = config.url_of(address);
+    config.public_url.get_or_insert_with(|| url.clone());
     let server = Server::open(&config).await.map_err(|error| failed("cannot start", &error))?;
 
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
-    let ready = format!("gatepost listens on {scheme}://{address}, its data is in {}", data_dir.display());
+    let ready = format!("gatepost listens on {url}, its data is in {}", data_dir.display());
     output::even_if_closed(output::line(&ready))?;
     if !address.ip().is_loopback() && !config.admits_only_certified() {
         tracing::warn!("everybody who reaches {address} can decide every gate: nothing protects it");

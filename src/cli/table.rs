@@ -117,13 +117,15 @@ fn status(status: GateStatus) -> Cell {
     Cell::new(word(status)).fg(colour)
 }
 
-fn borderless() -> Table {
+/// Makes a table without lines.
+pub(super) fn borderless() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table
 }
 
-fn rendered(mut table: Table) -> String {
+/// Writes a table.
+pub(super) fn rendered(mut table: Table) -> String {
     table.column_iter_mut().for_each(|column| {
         column.set_padding((0, 2));
     });

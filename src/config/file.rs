@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::webhook::Webhook;
 use crate::policy;
 
 /// The file, as written.
@@ -15,6 +16,9 @@ pub struct File {
     /// Rules that decide gates, in the order in which they are asked.
     #[serde(default)]
     pub rule: Vec<policy::Settings>,
+    /// Who is told what happens to gates.
+    #[serde(default)]
+    pub webhook: Vec<Webhook>,
 }
 
 /// Why the file cannot be taken.
@@ -28,13 +32,13 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// It is not the TOML that is expected. The text shows the line and the column.
+    /// It is not the TOML that is expected.
     #[error("{} is no configuration of gatepost: {problem}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
-        problem: toml::de::Error,
+        problem: String,
     },
 }
 
@@ -45,7 +49,12 @@ pub enum Error {
 /// If it cannot be read, or says something that is not known.
 pub fn read(path: &Path) -> Result<File, Error> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.into(), source })?;
-    toml::from_str(&text).map_err(|problem| Error::Malformed { path: path.into(), problem })
+    toml::from_str(&text).map_err(|error| {
+        // Its own text would show the line, and there may be a secret in it.
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let problem = format!("line {}: {}", before.matches('\n').count() + 1, error.message());
+        Error::Malformed { path: path.into(), problem }
+    })
 }
 
 #[cfg(test)]
@@ -68,6 +77,12 @@ mod tests {
     fn what_is_not_known_is_refused_with_its_place() {
         let error = read_text("public_url = \"http://gates.test\"\npublik = 1\n").unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("publik"), "{error}");
+    }
+
+    #[test]
+    fn an_error_shows_no_secret() {
+        let error = read_text("[[webhook]]\nname = 'a'\nsecrett = 'whsec_0123'\n").unwrap_err().to_string();
+        assert!(error.contains("line 3: unknown field `secrett`") && !error.contains("whsec"), "{error}");
     }
 
     #[test]

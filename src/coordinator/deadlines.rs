@@ -23,7 +23,7 @@ pub(super) async fn run(coordinator: &Coordinator) -> Result<Infallible, store::
     // Gates whose record cannot be read: they have been reported, and hold up no other.
     let mut unreadable = HashSet::new();
     loop {
-        let mut earliest = coordinator.store.deadlines(BATCH + unreadable.len()).await?;
+        let mut earliest = coordinator.store.deadlines(&store::DeadlinePlace::START, BATCH + unreadable.len()).await?;
         earliest.retain(|(_, name)| !unreadable.contains(name));
         let now = coordinator.clock.now();
         let due: Vec<GateName> = earliest.iter().filter(|(at, _)| *at <= now).map(|(_, name)| name.clone()).collect();

@@ -8,15 +8,17 @@ mod clock;
 mod deadlines;
 mod error;
 mod fence;
+mod outbox;
 mod read;
 mod retention;
 mod wait;
 mod waiters;
 mod watch;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
@@ -25,7 +27,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     Ballot, Command, Etag, EventKind, Facts, Gate, GateName, Prefix, Principal, Refusal, Revision, Round, Ruling, Spec,
-    Uid,
+    Uid, WebhookName,
 };
 use crate::store::{self, Fingerprint, ListQuery, Store};
 
@@ -33,7 +35,7 @@ pub use clock::Clock;
 pub use error::Error;
 pub use read::{GatePage, GateQuery, History, View};
 pub use retention::Retention;
-pub use store::{Error as StoreError, HistoryPage};
+pub use store::{DeadLetter, DeadlinePlace, Error as StoreError, HistoryPage, Outbox, OutboxChange, Topic};
 pub use wait::{Wait, WaitQuery};
 pub use waiters::Waiter;
 pub use watch::{WatchItem, WatchQuery};
@@ -49,6 +51,9 @@ pub struct Coordinator {
     /// [`Coordinator::run`] misses nothing.
     followed: AtomicU64,
     retention: Retention,
+    /// How far each webhook has come, so that retention leaves it what comes after. A std mutex: held for a map
+    /// operation, and never across an await.
+    held: Mutex<HashMap<WebhookName, Revision>>,
     waiters: Arc<waiters::Waiters>,
     /// Told when a deadline may have become the earliest.
     deadline_set: Notify,
@@ -82,6 +87,7 @@ impl Coordinator {
             store,
             clock,
             retention,
+            held: Mutex::default(),
             waiters: Arc::default(),
             deadline_set: Notify::new(),
             draining: CancellationToken::new(),

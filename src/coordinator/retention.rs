@@ -1,7 +1,6 @@
 //! Forgets what is old, in the background and in small steps.
 
 use std::convert::Infallible;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use crate::domain::Revision;
@@ -40,7 +39,7 @@ pub(super) async fn run(coordinator: &Coordinator) -> Result<Infallible, store::
     }
     loop {
         // Those who wait hear of nothing that was forgotten before the feed came to it.
-        let followed = Revision(coordinator.followed.load(Ordering::Relaxed));
+        let followed = coordinator.followed_by_all();
         let old = coordinator.retention.old(coordinator.clock.now(), coordinator.store.revision(), followed);
         loop {
             match coordinator.store.forget(old).await {

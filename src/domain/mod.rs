@@ -17,6 +17,6 @@ pub use decide::decide;
 pub use event::{Event, EventKind};
 pub use evidence::Facts;
 pub use gate::{Cause, Etag, Gate, Inputs, Resolution, Status, Uid, Verdict, Vote};
-pub use name::{GateName, Prefix, Principal, Revision, Round};
+pub use name::{GateName, Prefix, Principal, Revision, Round, WebhookName};
 pub use refusal::{Invalid, InvalidKind, Refusal};
 pub use spec::{Link, Spec, Subject, limits};

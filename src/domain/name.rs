@@ -113,6 +113,39 @@ impl Prefix {
     }
 }
 
+/// The name of a webhook: one segment of the form of those of [`GateName`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WebhookName(String);
+
+impl WebhookName {
+    /// Parses a name that came in the field `field`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKind::Argument`] with what it has to be.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        if is_segment(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        let max = GateName::SEGMENT_BYTES_MAX;
+        let problem =
+            format!("is no name of a webhook: use 1 to {max} of A-Z a-z 0-9 . _ - and start with a letter or digit");
+        Err(Invalid::new(InvalidKind::Argument, field, problem))
+    }
+
+    /// Returns the name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for WebhookName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Who somebody is, as the coordinator verified it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal(String);
@@ -222,6 +255,17 @@ mod tests {
         assert_eq!(longest.len(), GateName::BYTES_MAX);
         for text in ["a", "release-42/prod", "0/1/2/3/4/5/6/7", "A.b_c-d", &longest] {
             assert_eq!(name(text).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_webhook_is_named_by_one_segment() {
+        let segment = "x".repeat(GateName::SEGMENT_BYTES_MAX);
+        for text in ["ops-chat", "0", &segment] {
+            assert_eq!(WebhookName::parse("name", text).unwrap().as_str(), text);
+        }
+        for text in ["", "a/b", "-a", "a b", "é", &format!("{segment}x")] {
+            assert_eq!(WebhookName::parse("name", text).unwrap_err().field, "name", "{text:?}");
         }
     }
 

@@ -3,6 +3,8 @@
 mod convert;
 mod service;
 mod status;
+mod webhooks;
 
 pub use service::Service;
 pub use status::with_reason;
+pub use webhooks::WebhookHandlers;

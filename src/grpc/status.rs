@@ -14,6 +14,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::coordinator::{Error, StoreError};
 use crate::domain::{Gate, Invalid, InvalidKind, Refusal, limits};
 use crate::proto::{ERROR_DOMAIN, REQUEST_BYTES_MAX};
+use crate::webhooks;
 
 impl From<Invalid> for Status {
     fn from(invalid: Invalid) -> Self {
@@ -62,6 +63,26 @@ impl From<Error> for Status {
             }
             Error::Draining => status(Code::Unavailable, "DRAINING", &message, []),
             Error::Store(error) => of_store(&error, &message),
+        }
+    }
+}
+
+impl From<webhooks::Error> for Status {
+    fn from(error: webhooks::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            webhooks::Error::NoSuchWebhook(name) => {
+                status(Code::NotFound, "WEBHOOK_NOT_FOUND", &message, [("webhook", name)])
+            }
+            webhooks::Error::NoSuchLetter { webhook, number } => {
+                let metadata = [("webhook", webhook.to_string()), ("number", number.to_string())];
+                status(Code::NotFound, "DEAD_LETTER_NOT_FOUND", &message, metadata)
+            }
+            webhooks::Error::EventForgotten { oldest, .. } => {
+                status(Code::OutOfRange, "REVISION_COMPACTED", &message, [("oldest_revision", oldest.to_string())])
+            }
+            webhooks::Error::Draining => Error::Draining.into(),
+            webhooks::Error::Store(error) => of_store(&error, &message),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Today's bytes have to stay readable, so they are apart from the API's messages, and `tests/golden` keeps some of each
 //! format.
 
+mod outbox;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +16,8 @@ use crate::domain::{
     Cause, Event, EventKind, Gate, GateName, Inputs, Link, Principal, Resolution, Revision, Round, Spec, Status,
     Subject, Uid, Verdict, Vote,
 };
+
+pub use outbox::{decode_dead_letter, decode_outbox, encode_dead_letter, encode_outbox};
 
 /// The longest record. The largest gate that the domain allows takes about 80 KiB, and an answer of 10,000 events less.
 pub const RECORD_BYTES_MAX: usize = 128 * 1024;

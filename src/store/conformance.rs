@@ -3,6 +3,7 @@
 pub mod feed;
 pub mod forget;
 pub mod gates;
+pub mod outbox;
 pub mod reads;
 pub mod requests;
 
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use super::{Change, Error, HistoryQuery, HistoryScope, ListQuery, Request, RequestKey, Store};
+use super::{Change, DeadlinePlace, Error, HistoryQuery, HistoryScope, ListQuery, Request, RequestKey, Store};
 use crate::domain::{
     Ballot, Command, Event, Gate, GateName, Prefix, Principal, Revision, Round, Spec, Status, Uid, decide,
 };
@@ -49,6 +50,10 @@ macro_rules! conformance {
             forget::what_is_not_old_is_kept
             forget::a_request_is_forgotten_with_its_answer
             forget::much_is_forgotten_in_steps
+            outbox::an_outbox_is_read_as_it_was_saved
+            outbox::dead_letters_are_kept_until_they_are_removed
+            outbox::an_outbox_is_never_forgotten
+            outbox::deadlines_go_on_behind_a_place
         }
     };
     ($make:expr; $($file:ident::$case:ident)*) => {

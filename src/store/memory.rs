@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Answer, Change, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Old, Request, RequestKey,
-    Store, codec,
+    Answer, Change, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery,
+    Old, Outbox, OutboxChange, Request, RequestKey, Store, codec,
 };
-use crate::domain::{Event, EventKind, Gate, GateName, Revision, Round, Uid};
+use crate::domain::{Event, EventKind, Gate, GateName, Revision, Round, Uid, WebhookName};
 
 /// The most events in one answer of the feed: enough to catch up fast, little enough to hold.
 const CHANGES_MAX: usize = 256;
@@ -38,6 +38,7 @@ struct State {
     /// The last event of each past round.
     rounds: HashMap<(Uid, Round), Arc<Event>>,
     answers: BTreeMap<RequestKey, Answer>,
+    outboxes: HashMap<WebhookName, (Outbox, BTreeMap<u64, DeadLetter>)>,
     /// The revision of the last event.
     last: Revision,
     /// Every event up to this one has been looked at to be forgotten.
@@ -97,11 +98,14 @@ impl Store for Memory {
         Ok(ListPage { gates, revision: state.revision() })
     }
 
-    async fn deadlines(&self, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
+    async fn deadlines(&self, after: &DeadlinePlace, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
         let state = self.state();
+        let is_behind =
+            |(time, name): &(SystemTime, GateName)| *after < DeadlinePlace { time: *time, gate: Some(name.clone()) };
         let waiting = state.gates.values().filter(|event| !event.gate.status.is_terminal());
         let mut deadlines: Vec<_> = waiting
             .filter_map(|event| event.gate.deadline.map(|deadline| (deadline, event.gate.name.clone())))
+            .filter(is_behind)
             .collect();
         deadlines.sort();
         deadlines.truncate(limit);
@@ -174,6 +178,27 @@ impl Store for Memory {
             state.forgotten = event.revision();
         }
         Ok(true)
+    }
+
+    async fn outbox(&self, webhook: &WebhookName) -> Result<Option<Outbox>, Error> {
+        Ok(self.state().outboxes.get(webhook).map(|(outbox, _)| outbox.clone()))
+    }
+
+    async fn save_outbox(&self, webhook: &WebhookName, change: OutboxChange) -> Result<(), Error> {
+        let OutboxChange { outbox, put, remove } = change;
+        let mut state = self.state();
+        let (kept, letters) =
+            state.outboxes.entry(webhook.clone()).or_insert_with(|| (outbox.clone(), BTreeMap::new()));
+        *kept = outbox;
+        letters.retain(|number, _| !remove.contains(number));
+        letters.extend(put.into_iter().map(|letter| (letter.number, letter)));
+        Ok(())
+    }
+
+    async fn dead_letters(&self, webhook: &WebhookName, from: u64, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let state = self.state();
+        let letters = state.outboxes.get(webhook).into_iter().flat_map(|(_, letters)| letters.range(from..));
+        Ok(letters.take(limit).map(|(_, letter)| letter.clone()).collect())
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod memory;
+mod outbox;
 pub mod sled;
 
 #[cfg(test)]
@@ -16,9 +17,11 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::domain::{Event, Gate, GateName, Prefix, Principal, Revision, Round};
+use crate::domain::{Event, Gate, GateName, Prefix, Principal, Revision, Round, WebhookName};
 
-/// Keeps gates, their history and the answered requests.
+pub use outbox::{DeadLetter, DeadlinePlace, Outbox, OutboxChange, Topic};
+
+/// Keeps gates, their history, the answered requests, and how far webhooks have come.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Names the store, from its creation on: another store has another id. A copy has the same.
@@ -39,8 +42,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reads gates in the order of their names.
     async fn list(&self, query: ListQuery) -> Result<ListPage, Error>;
 
-    /// Reads the `limit` earliest deadlines of waiting gates, earliest first.
-    async fn deadlines(&self, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error>;
+    /// Reads the `limit` earliest deadlines of waiting gates behind a place, earliest first.
+    async fn deadlines(&self, after: &DeadlinePlace, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error>;
 
     /// Commits one event of one gate, if the gate is still the one that was read, and its request with it.
     ///
@@ -82,6 +85,15 @@ pub trait Store: Send + Sync + 'static {
     /// and the ends of past rounds are kept, and only what happened in between is forgotten. A request is forgotten with
     /// the first of the events that answer it. [`Self::oldest`] grows behind what was looked at.
     async fn forget(&self, old: Old) -> Result<bool, Error>;
+
+    /// Reads how far a webhook has come; none if nothing was saved for it.
+    async fn outbox(&self, webhook: &WebhookName) -> Result<Option<Outbox>, Error>;
+
+    /// Saves how far a webhook has come, and what has become of its dead letters.
+    async fn save_outbox(&self, webhook: &WebhookName, change: OutboxChange) -> Result<(), Error>;
+
+    /// Reads the dead letters of a webhook in the order of their numbers, from a number on.
+    async fn dead_letters(&self, webhook: &WebhookName, from: u64, limit: usize) -> Result<Vec<DeadLetter>, Error>;
 }
 
 /// What is old enough to be forgotten.

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::fmt;
 use std::mem;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,10 +20,10 @@ use self::disk::{Disk, corrupt, parse_pointer};
 use self::feed::{Changes, Feed};
 use self::room::Room;
 use super::{
-    Answer, Change, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Old, Request, RequestKey,
-    Store, codec,
+    Answer, Change, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery,
+    Old, Outbox, OutboxChange, Request, RequestKey, Store, codec,
 };
-use crate::domain::{Event, Gate, GateName, Prefix, Revision, Round};
+use crate::domain::{Event, Gate, GateName, Prefix, Revision, Round, WebhookName};
 
 mod barrier;
 mod batch;
@@ -33,6 +34,7 @@ mod forget;
 mod keys;
 mod length;
 mod open;
+mod outbox;
 mod room;
 mod watchdog;
 
@@ -149,8 +151,9 @@ impl Store for Sled {
         Ok(page)
     }
 
-    async fn deadlines(&self, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
-        let deadlines = self.read(move |shared| shared.deadlines(limit)).await?;
+    async fn deadlines(&self, after: &DeadlinePlace, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
+        let range = keys::deadlines(after);
+        let deadlines = self.read(move |shared| shared.deadlines(range, limit)).await?;
         self.shared.feed.settled().await?;
         Ok(deadlines)
     }
@@ -209,6 +212,24 @@ impl Store for Sled {
     async fn forget(&self, old: Old) -> Result<bool, Error> {
         self.committer.submit(|reply| Job::Forget(old, reply)).await
     }
+
+    async fn outbox(&self, webhook: &WebhookName) -> Result<Option<Outbox>, Error> {
+        let outbox = self.look(|disk| disk.outbox(webhook))?;
+        self.shared.feed.settled().await?;
+        Ok(outbox)
+    }
+
+    async fn save_outbox(&self, webhook: &WebhookName, change: OutboxChange) -> Result<(), Error> {
+        let writes = outbox::writes(webhook, &change)?;
+        self.committer.submit(|reply| Job::Outbox(writes, reply)).await
+    }
+
+    async fn dead_letters(&self, webhook: &WebhookName, from: u64, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let webhook = webhook.clone();
+        let letters = self.read(move |shared| shared.disk.dead_letters(&webhook, from, limit)).await?;
+        self.shared.feed.settled().await?;
+        Ok(letters)
+    }
 }
 
 impl Shared {
@@ -250,8 +271,8 @@ impl Shared {
         Ok(ListPage { gates, revision })
     }
 
-    fn deadlines(&self, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
-        let deadlines = self.disk.index(vec![keys::DEADLINES]..vec![keys::DEADLINES + 1]).take(limit);
+    fn deadlines(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
+        let deadlines = self.disk.index(range).take(limit);
         let parse = |(key, _): (sled::IVec, sled::IVec)| {
             keys::parse_deadline(&key).ok_or_else(|| corrupt(&key, "it is no deadline"))
         };

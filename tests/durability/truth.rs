@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gatepost::domain::{Event, EventKind, Gate, GateName, Prefix, Revision};
 use gatepost::store::sled::Sled;
-use gatepost::store::{Error, HistoryQuery, HistoryScope, ListQuery, Store};
+use gatepost::store::{DeadlinePlace, Error, HistoryQuery, HistoryScope, ListQuery, Store};
 
 use crate::workload::{CACHE_BYTES, KEPT, request};
 
@@ -134,7 +134,7 @@ impl Truth {
         let waiting = gates.values().filter(|gate| !gate.status.is_terminal());
         let mut deadlines: Vec<_> = waiting.filter_map(|it| Some((it.deadline?, it.name.clone()))).collect();
         deadlines.sort();
-        same!("the deadlines", store.deadlines(usize::MAX).await?, deadlines);
+        same!("the deadlines", store.deadlines(&DeadlinePlace::START, usize::MAX).await?, deadlines);
         for gate in some(past.into_iter()) {
             // A gate that was made again has no past.
             let Some(now) = gates.get(&gate.name).filter(|now| now.uid == gate.uid) else { continue };

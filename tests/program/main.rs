@@ -4,6 +4,7 @@
 mod bench;
 mod crash;
 mod demo;
+#[allow(dead_code, reason = "only the tests of webhooks configure one")]
 mod process;
 mod readme;
 mod rules;

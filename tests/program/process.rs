@@ -1,5 +1,6 @@
 //! The real program: a coordinator as a process, and commands run against it.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -12,6 +13,8 @@ pub struct Coordinator {
     process: Ending,
     address: String,
     data: PathBuf,
+    /// The configuration file, if it has one; its log is beside it then.
+    config: Option<PathBuf>,
     /// Kept for as long as the data is needed.
     _home: TempDir,
 }
@@ -27,7 +30,21 @@ impl Coordinator {
         let home = tempfile::tempdir().unwrap();
         let data = home.path().join("data");
         let (process, address) = spawn(serve("127.0.0.1:0", &data).args(flags));
-        Self { process, address, data, _home: home }
+        Self { process, address, data, config: None, _home: home }
+    }
+
+    /// Starts one with a configuration file, which logs all it can to a file.
+    pub fn configured(toml: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let (data, config) = (home.path().join("data"), home.path().join("gatepost.toml"));
+        std::fs::write(&config, toml).unwrap();
+        let (process, address) = spawn(&mut serve_logged("127.0.0.1:0", &data, &config));
+        Self { process, address, data, config: Some(config), _home: home }
+    }
+
+    /// What one with a configuration file has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.config.as_ref().unwrap().with_extension("log")).unwrap()
     }
 
     /// Kills it with SIGKILL, and lets `meanwhile` happen before it is started again on the same port and data.
@@ -35,7 +52,10 @@ impl Coordinator {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();
         meanwhile();
-        (self.process, self.address) = spawn(&mut serve(&self.address, &self.data));
+        (self.process, self.address) = spawn(&mut match &self.config {
+            Some(config) => serve_logged(&self.address, &self.data, config),
+            None => serve(&self.address, &self.data),
+        });
     }
 
     /// Ends it with SIGTERM and returns what it ended with.
@@ -154,6 +174,14 @@ impl From<Output> for Ran {
 pub fn serve(listen: &str, data: &Path) -> Command {
     let mut command = gatepost(&["serve", "--listen", listen, "--data-dir"]);
     command.arg(data);
+    command
+}
+
+/// One with a configuration file, which logs to a file beside it.
+fn serve_logged(listen: &str, data: &Path, config: &Path) -> Command {
+    let mut command = serve(listen, data);
+    let log = OpenOptions::new().create(true).append(true).open(config.with_extension("log")).unwrap();
+    command.arg("--config").arg(config).env("GATEPOST_LOG", "trace,sled=info").stderr(log);
     command
 }
 

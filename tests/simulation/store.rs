@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use gatepost::domain::{Event, Gate, GateName, Revision, Round};
+use gatepost::domain::{Event, Gate, GateName, Revision, Round, WebhookName};
 use gatepost::store::{
-    Answer, Change, Error, HistoryPage, HistoryQuery, ListPage, ListQuery, Old, Request, RequestKey, Store,
+    Answer, Change, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, ListPage, ListQuery, Old, Outbox,
+    OutboxChange, Request, RequestKey, Store,
 };
 use tokio::time::sleep;
 
@@ -84,8 +85,8 @@ impl Store for Slow {
         self.slowly(self.store.list(query)).await
     }
 
-    async fn deadlines(&self, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
-        self.slowly(self.store.deadlines(limit)).await
+    async fn deadlines(&self, after: &DeadlinePlace, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
+        self.slowly(self.store.deadlines(after, limit)).await
     }
 
     async fn commit(&self, change: Change) -> Result<Arc<Event>, Error> {
@@ -117,5 +118,17 @@ impl Store for Slow {
 
     async fn forget(&self, old: Old) -> Result<bool, Error> {
         self.slowly(self.store.forget(old)).await
+    }
+
+    async fn outbox(&self, webhook: &WebhookName) -> Result<Option<Outbox>, Error> {
+        self.slowly(self.store.outbox(webhook)).await
+    }
+
+    async fn save_outbox(&self, webhook: &WebhookName, change: OutboxChange) -> Result<(), Error> {
+        self.slowly(self.store.save_outbox(webhook, change)).await
+    }
+
+    async fn dead_letters(&self, webhook: &WebhookName, from: u64, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.slowly(self.store.dead_letters(webhook, from, limit)).await
     }
 }

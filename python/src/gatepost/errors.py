@@ -143,6 +143,9 @@ REASONS: dict[str, type[RefusedError | UnavailableError]] = {
     "REQUEST_ID_REUSED": InvalidRequestError,
     "GATE_NOT_FOUND": GateNotFoundError,
     "ROUND_NOT_FOUND": GateNotFoundError,
+    # Of calls that this SDK does not make.
+    "WEBHOOK_NOT_FOUND": RefusedError,
+    "DEAD_LETTER_NOT_FOUND": RefusedError,
     "GATE_EXISTS": SpecConflictError,
     "GATE_ALREADY_RESOLVED": AlreadyResolvedError,
     "SPEC_CONFLICT": SpecConflictError,

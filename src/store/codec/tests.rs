@@ -8,6 +8,7 @@ use proptest::{option, sample};
 
 use super::*;
 use crate::domain::limits;
+use crate::store::{DeadLetter, Outbox, Topic};
 
 /// The revision that the golden events were committed at.
 const REVISION: Revision = Revision(42);
@@ -48,6 +49,33 @@ fn golden_answers_are_read_and_written() {
     let answer = Answer { fingerprint: [0xa5; 32], revisions: vec![Revision(42), Revision(u64::MAX)] };
     assert_eq!(encode_answer(&answer.fingerprint, &answer.revisions, at(9)).unwrap(), bytes);
     assert_eq!(decode_answer("the request", bytes).unwrap(), answer);
+}
+
+#[test]
+fn golden_records_of_webhooks_are_read_and_written() {
+    let bytes = include_bytes!("../../../tests/golden/outbox-v1.bin").as_slice();
+    let outbox = Outbox { place: Revision(42), warned: at(9), next_letter: 300 };
+    assert_eq!(encode_outbox(&outbox).unwrap(), bytes);
+    assert_eq!(decode_outbox("it", bytes).unwrap(), outbox);
+
+    let bytes = include_bytes!("../../../tests/golden/dead-letter-v1.bin").as_slice();
+    let letter = DeadLetter {
+        number: 299,
+        message_id: "0b8c4a3e-42-resolved".to_owned(),
+        topic: Topic::Resolved,
+        gate: GateName::parse("gate", "release-42/prod").unwrap(),
+        round: Round::FIRST,
+        revision: Revision(42),
+        attempts: 17,
+        problem: "HTTP 500".to_owned(),
+        time: at(9),
+    };
+    assert_eq!(encode_dead_letter(&letter).unwrap(), bytes);
+    assert_eq!(decode_dead_letter("it", 299, bytes).unwrap(), letter);
+    for topic in Topic::ALL {
+        let letter = DeadLetter { topic, ..letter.clone() };
+        assert_eq!(decode_dead_letter("it", 299, &encode_dead_letter(&letter).unwrap()).unwrap(), letter);
+    }
 }
 
 #[test]

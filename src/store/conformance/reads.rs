@@ -57,7 +57,7 @@ pub async fn unresolved_gates_are_listed(store: Arc<dyn Store>) {
 
 pub async fn deadlines_are_those_of_waiting_gates(store: Arc<dyn Store>) {
     let expect = async |expected: &[(u64, &str)]| {
-        let deadlines = store.deadlines(10).await.unwrap();
+        let deadlines = store.deadlines(&DeadlinePlace::START, 10).await.unwrap();
         let expected: Vec<_> = expected.iter().map(|(seconds, gate)| (at(*seconds), name(gate))).collect();
         assert_eq!(deadlines, expected);
     };
@@ -73,7 +73,7 @@ pub async fn deadlines_are_those_of_waiting_gates(store: Arc<dyn Store>) {
         act(&*store, gate, wait(), 0).await;
     }
     expect(&[(10, "d"), (20, "a"), (20, "b"), (30, "c/x")]).await;
-    assert_eq!(store.deadlines(1).await.unwrap(), [(at(10), name("d"))]);
+    assert_eq!(store.deadlines(&DeadlinePlace::START, 1).await.unwrap(), [(at(10), name("d"))]);
 
     act(&*store, "d", Command::Expire, 10).await;
     expect(&[(20, "a"), (20, "b"), (30, "c/x")]).await;

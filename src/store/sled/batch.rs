@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, put_record};
 use super::forget::forget_event;
-use super::keys;
+use super::{keys, outbox};
 use crate::domain::{Event, EventKind, Gate, GateName, Revision, Status};
 use crate::store::{Change, Error, RequestKey, codec};
 
@@ -19,6 +19,8 @@ pub struct Batch<'a> {
     gates: HashMap<GateName, Option<Revision>>,
     /// The requests that it answers.
     requests: HashSet<RequestKey>,
+    /// Whether it says how far a webhook has come.
+    has_outbox: bool,
     /// The events, with the sizes of their records.
     events: Vec<(Arc<Event>, usize)>,
     last: Revision,
@@ -34,6 +36,7 @@ impl<'a> Batch<'a> {
             writes: sled::Batch::default(),
             gates: HashMap::new(),
             requests: HashSet::new(),
+            has_outbox: false,
             events: Vec::new(),
             last,
             forgotten,
@@ -77,9 +80,20 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Adds what has become of a webhook.
+    pub fn write_outbox(&mut self, writes: outbox::Writes) {
+        for (key, record) in writes {
+            match record {
+                Some(record) => self.writes.insert(key, record),
+                None => self.writes.remove(key),
+            }
+        }
+        self.has_outbox = true;
+    }
+
     /// Says whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.requests.is_empty()
+        self.events.is_empty() && self.requests.is_empty() && !self.has_outbox
     }
 
     /// Returns what to write, and the events to publish once it is durable.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::batch::Batch;
 use super::forget::Forgetting;
 use super::watchdog::Watchdog;
-use super::{Shared, panic_text};
+use super::{Shared, outbox, panic_text};
 use crate::domain::{Event, Revision};
 use crate::store::{Change, Error, Old, RequestKey};
 
@@ -29,6 +29,8 @@ pub enum Job {
     Commit(Box<Change>, Vec<u8>, Reply<Arc<Event>>),
     /// Remember a request, whose answer begins with an event and has this record.
     Remember(RequestKey, Revision, Vec<u8>, Reply<()>),
+    /// Write what has become of a webhook.
+    Outbox(outbox::Writes, Reply<()>),
     /// Forget some of what is old, and say whether there is more.
     Forget(Old, Reply<bool>),
 }
@@ -196,6 +198,7 @@ impl Job {
     fn record_bytes(&self) -> usize {
         match self {
             Self::Commit(_, record, _) | Self::Remember(_, _, record, _) => record.len(),
+            Self::Outbox(writes, _) => writes.iter().flat_map(|(_, record)| record).map(Vec::len).sum(),
             Self::Forget(..) => 0,
         }
     }
@@ -204,7 +207,11 @@ impl Job {
     fn add_to(self, batch: &mut Batch<'_>) -> Result<Answer, Self> {
         Ok(match self {
             Self::Commit(change, record, reply) => Answer::Commit(reply, batch.commit(*change, &record)),
-            Self::Remember(key, first, record, reply) => Answer::Remember(reply, batch.remember(key, first, &record)),
+            Self::Remember(key, first, record, reply) => Answer::Done(reply, batch.remember(key, first, &record)),
+            Self::Outbox(writes, reply) => {
+                batch.write_outbox(writes);
+                Answer::Done(reply, Ok(()))
+            }
             Self::Forget(..) => return Err(self),
         })
     }
@@ -212,7 +219,7 @@ impl Job {
     fn refuse(self, error: Error) {
         match self {
             Self::Commit(_, _, reply) => Answer::Commit(reply, Err(error)),
-            Self::Remember(_, _, _, reply) => Answer::Remember(reply, Err(error)),
+            Self::Remember(_, _, _, reply) | Self::Outbox(_, reply) => Answer::Done(reply, Err(error)),
             // Who asked may have gone.
             Self::Forget(_, reply) => return drop(reply.send(Err(error))),
         }
@@ -223,7 +230,7 @@ impl Job {
 /// An answer that waits for the flush.
 enum Answer {
     Commit(Reply<Arc<Event>>, Result<Arc<Event>, Error>),
-    Remember(Reply<()>, Result<(), Error>),
+    Done(Reply<()>, Result<(), Error>),
 }
 
 impl Answer {
@@ -231,7 +238,7 @@ impl Answer {
         // Who asked may have gone.
         match self {
             Self::Commit(reply, answer) => drop(reply.send(answer)),
-            Self::Remember(reply, answer) => drop(reply.send(answer)),
+            Self::Done(reply, answer) => drop(reply.send(answer)),
         }
     }
 
@@ -239,7 +246,7 @@ impl Answer {
         let failed = Error::Failed(Arc::clone(why));
         match self {
             Self::Commit(reply, _) => Self::Commit(reply, Err(failed)),
-            Self::Remember(reply, _) => Self::Remember(reply, Err(failed)),
+            Self::Done(reply, _) => Self::Done(reply, Err(failed)),
         }
         .send();
     }

@@ -12,7 +12,7 @@ use crate::store::{Answer, Error, RequestKey, codec};
 ///
 /// sled 0.34.7 writes a leaf as one message, and a message above 128 KiB to a file of its own that it never syncs. A
 /// leaf holds up to 16 items before it splits, and some more after a merge: at most about 90 KiB with parts of 4 KiB.
-const PART_BYTES_MAX: usize = 4 * 1024;
+pub const PART_BYTES_MAX: usize = 4 * 1024;
 
 /// Marks the number of a record's last part, so that a record that has lost its end is told from a whole one. Numbers
 /// stay below it: a record has at most 32 parts.
@@ -171,7 +171,7 @@ fn next_record(parts: &mut sled::Iter) -> Result<Option<Record>, Error> {
     Err(corrupt(&record.unwrap_or_default().key, "it has too many parts"))
 }
 
-fn unreadable(key: &[u8], error: &sled::Error) -> Error {
+pub fn unreadable(key: &[u8], error: &sled::Error) -> Error {
     match error {
         // Once a write has failed, sled answers reads with that error too: the record may be whole.
         sled::Error::Io(error) if error.kind() != ErrorKind::UnexpectedEof => Error::Failed(error.to_string().into()),
@@ -179,6 +179,6 @@ fn unreadable(key: &[u8], error: &sled::Error) -> Error {
     }
 }
 
-fn show(key: &[u8]) -> String {
+pub fn show(key: &[u8]) -> String {
     format!("the record \"{}\"", key.escape_ascii())
 }

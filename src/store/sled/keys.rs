@@ -10,6 +10,8 @@
 //! | `d` time name | nothing: the gate waits until then |
 //! | `q` digest part | a part of the record of a request's answer |
 //! | `a` revision digest | nothing: the event is the first of a request's answer |
+//! | `w` name | how far a webhook has come |
+//! | `x` name `00` number | a dead letter of a webhook |
 //! | `m` … | about the store itself |
 //!
 //! Numbers are big-endian, so that keys are in the order of the numbers. In a name, `/` is written as `00`: the order of
@@ -24,8 +26,8 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{GateName, Prefix, Revision, Round, Uid};
-use crate::store::{RequestKey, codec};
+use crate::domain::{GateName, Prefix, Revision, Round, Uid, WebhookName};
+use crate::store::{DeadlinePlace, RequestKey, codec};
 
 /// The version of this layout.
 pub const FORMAT: &[u8] = b"mformat";
@@ -113,6 +115,16 @@ pub fn deadline(time: SystemTime, name: &GateName) -> Vec<u8> {
     key
 }
 
+/// Returns the keys of the deadlines behind a place.
+pub fn deadlines(after: &DeadlinePlace) -> Range<Vec<u8>> {
+    let start = match &after.gate {
+        // The first key that could follow the gate's own.
+        Some(name) => [deadline(after.time, name), vec![0]].concat(),
+        None => [[DEADLINES].as_slice(), &codec::nanos(after.time).to_be_bytes()].concat(),
+    };
+    start..vec![DEADLINES + 1]
+}
+
 /// Reads a deadline back from its key.
 pub fn parse_deadline(key: &[u8]) -> Option<(SystemTime, GateName)> {
     let (nanos, name) = key.get(1..)?.split_first_chunk()?;
@@ -147,6 +159,26 @@ pub fn answers(first: Revision) -> Range<Vec<u8>> {
 /// Reads back what an answer is stored under from the key that says what it begins with.
 pub fn answered(key: &[u8]) -> Vec<u8> {
     [b"q", key.get(1 + size_of::<Revision>()..).unwrap_or_default()].concat()
+}
+
+/// Returns the key of how far a webhook has come.
+pub fn outbox(webhook: &WebhookName) -> Vec<u8> {
+    [b"w", webhook.as_str().as_bytes()].concat()
+}
+
+/// Returns the key of a dead letter.
+pub fn dead_letter(webhook: &WebhookName, number: u64) -> Vec<u8> {
+    [b"x", webhook.as_str().as_bytes(), &[0], &number.to_be_bytes()].concat()
+}
+
+/// Returns the keys of a webhook's dead letters from a number on.
+pub fn dead_letters(webhook: &WebhookName, from: u64) -> Range<Vec<u8>> {
+    dead_letter(webhook, from)..[b"x", webhook.as_str().as_bytes(), &[1]].concat()
+}
+
+/// Reads the number back from the key of a dead letter.
+pub fn letter_number(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
 fn push_name(key: &mut Vec<u8>, name: &GateName) {
@@ -221,5 +253,19 @@ mod tests {
         assert!(deadline(early, &name("a")) < deadline(early, &name("a/b")));
         assert_eq!(parse_deadline(&deadline(late, &name("a/b"))), Some((late, name("a/b"))));
         assert_eq!(parse_deadline(b"d123"), None);
+        let behind = |gate| deadlines(&DeadlinePlace { time: early, gate }).contains(&deadline(early, &name("a")));
+        assert_eq!([behind(None), behind(Some(name("A"))), behind(Some(name("a")))], [true, true, false]);
+        assert!(deadlines(&DeadlinePlace::before(early)).contains(&deadline(late, &name("a"))));
+        assert!(!deadlines(&DeadlinePlace::before(late)).contains(&deadline(early, &name("b"))));
+    }
+
+    #[test]
+    fn dead_letters_of_one_webhook_stand_together_in_the_order_of_their_numbers() {
+        let webhook = |text| WebhookName::parse("name", text).unwrap();
+        let letters = dead_letters(&webhook("a"), 255);
+        assert!([255, 256, u64::MAX].iter().all(|number| letters.contains(&dead_letter(&webhook("a"), *number))));
+        assert!(!letters.contains(&dead_letter(&webhook("a"), 254)));
+        assert!(["a.b", "a0", "A", "b"].iter().all(|other| !letters.contains(&dead_letter(&webhook(other), 300))));
+        assert_eq!(letter_number(&dead_letter(&webhook("a"), 256)), Some(256));
     }
 }

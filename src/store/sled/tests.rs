@@ -58,17 +58,22 @@ async fn opening_again_keeps_everything() {
     let change = change(&name("b"), None, &create(Spec::default()), 6);
     let last = store.commit(Change { request: Some(one.clone()), ..change }).await.unwrap().revision();
     store.remember(two.clone(), vec![first.revision(), last]).await.unwrap();
+    let (hook, outbox) =
+        (WebhookName::parse("name", "a").unwrap(), Outbox { place: last, warned: at(5), next_letter: 1 });
+    let change = OutboxChange { outbox: outbox.clone(), put: vec![], remove: vec![] };
+    store.save_outbox(&hook, change).await.unwrap();
     let (id, events) = (store.id().to_owned(), changes_until(&store, last).await);
     drop(store);
 
     let store = open(dir.path());
     assert_eq!((store.id(), store.revision()), (id.as_str(), last));
     assert_eq!(store.get(&gate.name).await.unwrap().as_ref(), Some(&gate));
+    assert_eq!(store.outbox(&hook).await.unwrap(), Some(outbox));
     assert_eq!(store.get(&name("gone")).await.unwrap(), None);
     assert_eq!(store.past_round(&gate, Round::FIRST).await.unwrap().as_ref(), Some(&first.gate));
     assert_eq!(store.answer(&one.key).await.unwrap().unwrap().revisions, [last]);
     assert_eq!(store.answer(&two.key).await.unwrap().unwrap().revisions, [first.revision(), last]);
-    assert_eq!(store.deadlines(9).await.unwrap(), [(at(14), gate.name.clone())]);
+    assert_eq!(store.deadlines(&DeadlinePlace::START, 9).await.unwrap(), [(at(14), gate.name.clone())]);
     let query = ListQuery { prefix: prefix(""), unresolved: true, after: None, limit: 9 };
     let page = store.list(query).await.unwrap();
     assert_eq!(page.gates.iter().map(|gate| gate.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);

@@ -82,7 +82,8 @@ fn nothing_is_shown_before_it_is_durable() {
         let mut answers = [store.answer(&one), store.answer(&two)];
         let query = ListQuery { prefix: prefix(""), unresolved: true, after: None, limit: 9 };
         let mut list = store.list(query);
-        let mut deadlines = store.deadlines(9);
+        let start = DeadlinePlace::START;
+        let mut deadlines = store.deadlines(&start, 9);
         let mut changes = store.changes_after(early.revision());
         for _ in 0..2 {
             queue(&mut gets).await;

@@ -1,0 +1,173 @@
+//! `gatepost webhooks`: how webhooks fare, and what they gave up.
+
+use clap::{Args, Subcommand};
+use comfy_table::Cell;
+use jiff::Timestamp;
+
+use super::failure::Failure;
+use super::output::{self, Output};
+use super::table::{borderless, rendered};
+use super::text::{escape, relative};
+use super::{Globals, OnGates};
+use crate::client::Client;
+use crate::proto::{
+    DeadLetter, DeleteDeadLetterRequest, ListDeadLettersRequest, RedeliverDeadLetterRequest, Webhook, WebhookEvent,
+    WebhookFormat,
+};
+
+/// What `gatepost webhooks` does.
+#[derive(Subcommand)]
+pub(super) enum Action {
+    /// List the webhooks of the coordinator, with how they fare
+    List(OnGates<NoArgs>),
+    /// List what a webhook gave up
+    Dead(OnGates<DeadArgs>),
+    /// Deliver dead letters again; each stays one until it is delivered
+    Redeliver(OnGates<LetterArgs>),
+    /// Remove dead letters
+    Delete(OnGates<LetterArgs>),
+}
+
+/// No flags of its own.
+#[derive(Args)]
+pub(super) struct NoArgs {}
+
+/// The flags of `gatepost webhooks dead`.
+#[derive(Args)]
+pub(super) struct DeadArgs {
+    /// The webhook
+    webhook: String,
+}
+
+/// The flags of `gatepost webhooks redeliver` and `delete`.
+#[derive(Args)]
+pub(super) struct LetterArgs {
+    /// The webhook
+    webhook: String,
+
+    /// The dead letters
+    #[arg(required_unless_present = "all", value_name = "NUMBER")]
+    numbers: Vec<u64>,
+
+    /// All dead letters of the webhook
+    #[arg(long, conflicts_with = "numbers")]
+    all: bool,
+}
+
+/// Runs one of the actions.
+pub(super) async fn run(action: Action) -> Result<(), Failure> {
+    match action {
+        Action::List(OnGates { globals, .. }) => list(&globals).await,
+        Action::Dead(OnGates { args, globals }) => dead(&globals, args).await,
+        Action::Redeliver(OnGates { args, globals }) => {
+            let client = globals.client()?;
+            for number in numbers(&client, &args).await? {
+                let webhook = args.webhook.clone();
+                client.redeliver(RedeliverDeadLetterRequest { webhook, number }).await?;
+                globals.output.write(&(), |()| format!("{} delivers {number} again", escape(&args.webhook)))?;
+            }
+            Ok(())
+        }
+        Action::Delete(OnGates { args, globals }) => {
+            let client = globals.client()?;
+            for number in numbers(&client, &args).await? {
+                let webhook = args.webhook.clone();
+                client.delete_dead_letter(DeleteDeadLetterRequest { webhook, number }).await?;
+                globals.output.write(&(), |()| format!("dead letter {number} of {} deleted", escape(&args.webhook)))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn list(globals: &Globals) -> Result<(), Failure> {
+    let webhooks = globals.client()?.webhooks().await?;
+    match globals.output {
+        Output::Json => webhooks.iter().try_for_each(|webhook| globals.output.write(webhook, |_| String::new())),
+        Output::Text if webhooks.is_empty() => {
+            output::note("no webhooks");
+            Ok(())
+        }
+        Output::Text => output::line(&webhook_rows(&webhooks, Timestamp::now())),
+    }
+}
+
+async fn dead(globals: &Globals, args: DeadArgs) -> Result<(), Failure> {
+    let request = ListDeadLettersRequest { webhook: args.webhook, ..ListDeadLettersRequest::default() };
+    let letters = globals.client()?.dead_letters(request).await?;
+    match globals.output {
+        Output::Json => letters.iter().try_for_each(|letter| globals.output.write(letter, |_| String::new())),
+        Output::Text if letters.is_empty() => {
+            output::note("no dead letters");
+            Ok(())
+        }
+        Output::Text => output::line(&letter_rows(&letters, Timestamp::now())),
+    }
+}
+
+/// Returns the numbers that are asked for: those that are given, or all there are.
+async fn numbers(client: &Client, args: &LetterArgs) -> Result<Vec<u64>, Failure> {
+    if !args.all {
+        return Ok(args.numbers.clone());
+    }
+    let request = ListDeadLettersRequest { webhook: args.webhook.clone(), ..ListDeadLettersRequest::default() };
+    let letters = client.dead_letters(request).await?;
+    if letters.is_empty() {
+        output::note("no dead letters");
+    }
+    Ok(letters.iter().map(|letter| letter.number).collect())
+}
+
+fn webhook_rows(webhooks: &[Webhook], now: Timestamp) -> String {
+    let mut table = borderless();
+    table.set_header(["WEBHOOK", "TO", "FORMAT", "EVENTS", "PREFIX", "PENDING", "DEAD", "DELIVERED", "FAILED"]);
+    for webhook in webhooks {
+        let format = match webhook.format() {
+            WebhookFormat::Unspecified => "unknown",
+            WebhookFormat::Standard => "standard",
+            WebhookFormat::Slack => "slack",
+        };
+        let events: Vec<_> = webhook.events().map(word).collect();
+        let delivered = webhook.last_success_time.as_ref().map(|time| relative(time, now));
+        let failed = webhook.last_failure_time.as_ref();
+        let failed = failed.map(|time| format!("{}: {}", relative(time, now), escape(&webhook.last_failure)));
+        table.add_row([
+            Cell::new(escape(&webhook.name)),
+            Cell::new(escape(&webhook.origin)),
+            Cell::new(format),
+            Cell::new(events.join(", ")),
+            Cell::new(escape(&webhook.prefix)),
+            Cell::new(webhook.pending),
+            Cell::new(webhook.dead_letters),
+            Cell::new(delivered.unwrap_or_default()),
+            Cell::new(failed.unwrap_or_default()),
+        ]);
+    }
+    rendered(table)
+}
+
+fn letter_rows(letters: &[DeadLetter], now: Timestamp) -> String {
+    let mut table = borderless();
+    table.set_header(["NUMBER", "GATE", "ROUND", "EVENT", "ATTEMPTS", "GIVEN UP", "LAST FAILURE"]);
+    for letter in letters {
+        table.add_row([
+            Cell::new(letter.number),
+            Cell::new(escape(&letter.gate)),
+            Cell::new(letter.round),
+            Cell::new(word(letter.event())),
+            Cell::new(letter.attempts),
+            Cell::new(letter.time.as_ref().map(|time| relative(time, now)).unwrap_or_default()),
+            Cell::new(escape(&letter.last_failure)),
+        ]);
+    }
+    rendered(table)
+}
+
+fn word(event: WebhookEvent) -> &'static str {
+    match event {
+        WebhookEvent::Unspecified => "unknown",
+        WebhookEvent::Waiting => "waiting",
+        WebhookEvent::Expiring => "expiring",
+        WebhookEvent::Resolved => "resolved",
+    }
+}

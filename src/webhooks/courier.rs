@@ -1,0 +1,265 @@
+//! Follows the log for one webhook, and delivers what it is to be told.
+//!
+//! Nothing is written when a gate is decided: the log is the outbox. What is saved, once a second at most, is the place
+//! up to which all is settled. Losing it repeats messages, with the ids that they had.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+use super::lanes::{Failure, Lanes, Origin, Parcel};
+use super::message::{Message, Sender};
+use super::sender::Transport;
+use super::settings::{Format, Webhook};
+use super::status::Shared;
+use crate::coordinator::{Coordinator, DeadLetter, DeadlinePlace, Outbox, OutboxChange, StoreError, Topic};
+use crate::domain::{GateName, Revision};
+
+mod follow;
+mod letters;
+
+/// How long what has changed may stay unsaved.
+const SAVE_AFTER: Duration = Duration::from_secs(1);
+/// How long to leave a store that is full.
+const FULL_PAUSE: Duration = Duration::from_secs(10);
+/// Dead letters or deadlines that are read at a time.
+const PAGE: usize = 256;
+
+/// What an operator asks for.
+pub enum Command {
+    /// Deliver a dead letter again.
+    Redeliver(u64, Reply),
+    /// Remove a dead letter.
+    Delete(u64, Reply),
+}
+
+/// Where the answer goes. Who asked may have gone.
+pub type Reply = oneshot::Sender<Result<(), Error>>;
+
+/// How an attempt ended.
+type Ended = Result<(Id, Result<(), Failure>), JoinError>;
+
+/// Delivers to one webhook.
+pub struct Courier {
+    webhook: Arc<Webhook>,
+    coordinator: Arc<Coordinator>,
+    transport: Arc<dyn Transport>,
+    sender: Sender,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    lanes: Lanes<Message>,
+    /// The attempts that are under way.
+    attempts: JoinSet<Result<(), Failure>>,
+    attempted: HashMap<Id, GateName>,
+    /// How far the log was read.
+    followed: Revision,
+    /// How far the deadlines were looked at.
+    warned: DeadlinePlace,
+    /// When to look at the next, once the log was read up to `warn_from`.
+    next_warning: Option<SystemTime>,
+    warn_from: Revision,
+    /// The dead letters there are, and those of them that are being delivered.
+    letters: BTreeSet<u64>,
+    redelivering: BTreeSet<u64>,
+    next_letter: u64,
+    /// What was saved last, and what is to be saved next.
+    saved: Outbox,
+    put: Vec<DeadLetter>,
+    remove: Vec<u64>,
+    save_at: Option<Instant>,
+}
+
+impl Courier {
+    /// Reads how far the webhook has come.
+    pub async fn open(
+        webhook: Arc<Webhook>,
+        coordinator: Arc<Coordinator>,
+        transport: Arc<dyn Transport>,
+        sender: Sender,
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<Self, StoreError> {
+        let saved = coordinator.outbox(&webhook.name).await?;
+        let mut letters = BTreeSet::new();
+        let mut from = 0;
+        loop {
+            let page = coordinator.dead_letters(&webhook.name, from, PAGE).await?;
+            letters.extend(page.iter().map(|letter| letter.number));
+            match page.last() {
+                Some(last) => from = last.number + 1,
+                None => break,
+            }
+        }
+        let mut courier = Self {
+            lanes: Lanes::new(webhook.give_up_after, webhook.max_pause),
+            attempts: JoinSet::new(),
+            attempted: HashMap::new(),
+            followed: saved.place,
+            warned: DeadlinePlace::before(saved.warned),
+            next_warning: webhook.topics.contains(&Topic::Expiring).then(|| coordinator.now()),
+            warn_from: Revision::ZERO,
+            redelivering: BTreeSet::new(),
+            next_letter: saved.next_letter.max(letters.last().map_or(0, |last| last + 1)),
+            letters,
+            save_at: None,
+            put: Vec::new(),
+            remove: Vec::new(),
+            // So that one that is new is saved before anything can happen: it begins there after a restart too.
+            saved: Outbox { next_letter: 0, ..saved },
+            webhook,
+            coordinator,
+            transport,
+            sender,
+            shared,
+            commands,
+        };
+        courier.save().await?;
+        courier.tell();
+        Ok(courier)
+    }
+
+    /// Delivers until it is told to stop, then saves how far it has come. What is under way then is cut off, and
+    /// repeated after the next start.
+    ///
+    /// # Errors
+    ///
+    /// The store's. Nothing that a receiver does is an error.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        let coordinator = Arc::clone(&self.coordinator);
+        loop {
+            self.send();
+            self.tell();
+            let has_room = self.lanes.has_room();
+            let (wake_at, save_at) = (self.lanes.wake_at(), self.save_at);
+            let warn_at = self.next_warning.filter(|_| has_room && self.followed >= self.warn_from);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changes = coordinator.changes_after(self.followed), if has_room => self.follow(changes).await?,
+                Some(ended) = self.attempts.join_next_with_id() => self.settle(ended),
+                () = until(&coordinator, wake_at) => {}
+                () = until(&coordinator, warn_at) => self.warn().await?,
+                Some(command) = self.commands.recv() => self.obey(command).await?,
+                () = tokio::time::sleep_until(save_at.unwrap_or_else(Instant::now)), if save_at.is_some() => {
+                    self.save().await?;
+                }
+            }
+        }
+        self.attempts.shutdown().await;
+        self.save().await
+    }
+
+    /// Sends what may be sent now.
+    fn send(&mut self) {
+        let now = self.coordinator.now();
+        for dead in self.lanes.give_up(now) {
+            self.bury(dead);
+        }
+        while let Some(parcel) = self.lanes.next(now) {
+            let (webhook, sender) = (Arc::clone(&self.webhook), self.sender.clone());
+            let transport = Arc::clone(&self.transport);
+            let attempt = self.attempts.spawn(async move {
+                let message = parcel.message;
+                let body = match &webhook.format {
+                    Format::Standard(_) => sender.standard(&message).map_err(|error| Failure {
+                        problem: format!("it cannot be written as JSON: {error}"),
+                        retry_after: None,
+                        is_final: true,
+                    })?,
+                    Format::Slack => sender.slack(&message),
+                };
+                transport.post(&webhook, &sender.id(&message), body).await
+            });
+            self.attempted.insert(attempt.id(), parcel.gate);
+        }
+    }
+
+    /// Takes in how an attempt ended.
+    fn settle(&mut self, ended: Ended) {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result),
+            Err(error) => {
+                let problem = format!("the attempt broke off: {error}");
+                (error.id(), Err(Failure { problem, retry_after: None, is_final: false }))
+            }
+        };
+        let Some(gate) = self.attempted.remove(&id) else { return };
+        let now = self.coordinator.now();
+        self.changed();
+        match result {
+            Ok(()) => {
+                self.shared.succeeded(now);
+                if let Some(Parcel { origin: Origin::Letter(number), .. }) = self.lanes.delivered(&gate) {
+                    self.redelivering.remove(&number);
+                    self.discard(number);
+                }
+            }
+            Err(failure) => {
+                tracing::warn!("webhook {} could not tell of {gate}: {}", self.webhook.name, failure.problem);
+                self.shared.failed(now, &failure.problem);
+                if let Some(dead) = self.lanes.failed(&gate, now, failure) {
+                    self.bury(dead);
+                }
+            }
+        }
+    }
+
+    fn changed(&mut self) {
+        self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
+    }
+
+    /// Saves how far it has come, with what was given up on the way.
+    async fn save(&mut self) -> Result<(), StoreError> {
+        self.save_at = None;
+        let outbox = self.outbox();
+        if outbox == self.saved && self.put.is_empty() && self.remove.is_empty() {
+            return Ok(());
+        }
+        let change = OutboxChange { outbox: outbox.clone(), put: self.put.clone(), remove: self.remove.clone() };
+        match self.coordinator.save_outbox(&self.webhook.name, change).await {
+            Ok(()) => {
+                self.saved = outbox;
+                self.put.clear();
+                self.remove.clear();
+                Ok(())
+            }
+            // Deliveries go on: what is not saved is repeated after a restart.
+            Err(StoreError::Full) => {
+                tracing::error!("webhook {} cannot save its place: {}", self.webhook.name, StoreError::Full);
+                self.save_at = Some(Instant::now() + FULL_PAUSE);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says how far all is settled: up to the oldest that is held.
+    fn outbox(&self) -> Outbox {
+        let mut outbox = Outbox { place: self.followed, warned: self.warned.time, next_letter: self.next_letter };
+        for origin in self.lanes.origins() {
+            match origin {
+                Origin::Event(revision) => outbox.place = outbox.place.min(Revision(revision.0 - 1)),
+                Origin::Deadline(deadline) => outbox.warned = outbox.warned.min(deadline),
+                Origin::Letter(_) => {}
+            }
+        }
+        outbox
+    }
+
+    fn tell(&self) {
+        self.shared.tell(self.saved.place, self.lanes.len(), self.letters.len());
+    }
+}
+
+/// Sleeps until a time, or for ever if there is none.
+async fn until(coordinator: &Coordinator, time: Option<SystemTime>) {
+    match time {
+        Some(time) => coordinator.sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
