@@ -85,6 +85,9 @@ as_root env PATH="/usr/sbin:/sbin:$PATH" GATEPOST_TEST_KILLS=200 "$durability" -
 step "real grpcurl and curl"
 PATH="$PWD/$venv/bin:$PATH" tests/real/readme.sh
 
+step "schemathesis on the OpenAPI document"
+PATH="$PWD/$venv/bin:$PATH" tests/real/openapi.sh
+
 step "Python SDK"
 (
   cd python

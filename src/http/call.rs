@@ -10,13 +10,13 @@ use prost::{Message, Name};
 use tonic::{Code, Status};
 
 use super::message::{self, invalid};
-use super::routes::{Route, Rpc};
-use super::status::{internal, json_response, refused};
+use super::routes::{Route, Rpc, Sets};
+use super::status::{internal, json_response, refused, too_large};
 use super::stream;
 use crate::proto;
 use crate::proto::gate_service_server::GateService;
 
-/// Largest body of a request. Its message is bounded as a gRPC request is, and JSON is up to twice as long.
+/// Largest body of a request. Its message is bounded as a gRPC request is, and JSON is seldom twice as long.
 const BODY_BYTES_MAX: usize = 2 * proto::REQUEST_BYTES_MAX;
 
 /// What a request says, besides its method.
@@ -40,14 +40,14 @@ pub async fn make<S: GateService>(
     let mut said = Said { body: Vec::new(), fields: Vec::new() };
     let mut poll_for = None;
     for (name, text) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-        if route.rpc == Rpc::Wait && name == stream::TIMEOUT {
-            poll_for = Some(text.into_owned());
-            continue;
-        }
-        let Some((shown, field)) = route.query.iter().find(|(shown, _)| *shown == name) else {
+        let Some(query) = route.query.iter().find(|query| query.name == name) else {
             return Err(invalid(&format!("{name:?} is not known here")));
         };
-        said.fields.push((shown, field, text.into_owned()));
+        match query.sets {
+            Sets::Field(field) => said.fields.push((query.name, field, text.into_owned())),
+            Sets::Poll if poll_for.is_some() => return Err(message::given_twice(query.name)),
+            Sets::Poll => poll_for = Some(stream::poll_for(query.name, &text)?),
+        }
     }
     if !gate.is_empty() {
         said.fields.push(("gate", "gate", gate));
@@ -67,9 +67,8 @@ pub async fn make<S: GateService>(
         Rpc::ResetGates => answer(service.reset_gates(said.message()?).await),
         Rpc::ListEvents => answer(service.list_events(said.message()?).await),
         Rpc::Wait => {
-            let poll_for = stream::poll_for(poll_for.as_deref())?;
             let waited = service.wait(said.message()?).await?.into_inner();
-            to_response(&stream::outcome(waited, poll_for).await?)
+            to_response(&stream::outcome(waited, poll_for.unwrap_or(stream::POLL)).await?)
         }
         Rpc::Watch => {
             said.fields.extend(stream::resume(&parts.headers, &said.fields)?);
@@ -100,7 +99,7 @@ async fn read_body(headers: &HeaderMap, body: axum::body::Body) -> Result<Vec<u8
     let body = to_bytes(body, BODY_BYTES_MAX).await;
     let body = body.map_err(|_| {
         let problem = format!("the body is longer than {BODY_BYTES_MAX} bytes, or was cut off");
-        refused(Code::ResourceExhausted, "LIMIT_EXCEEDED", &problem)
+        too_large(&problem, BODY_BYTES_MAX, "bytes in one body")
     })?;
     let is_json =
         headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
