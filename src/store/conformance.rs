@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use super::{Change, Error, HistoryQuery, HistoryScope, ListQuery, Request, RequestKey, Store};
+use super::{Change, Counts, Error, HistoryQuery, HistoryScope, ListQuery, Request, RequestKey, Store};
 use crate::domain::{
     Ballot, Command, Event, Gate, GateName, Prefix, Principal, Revision, Round, Spec, Status, Uid, decide,
 };
@@ -29,6 +29,7 @@ macro_rules! conformance {
             gates::an_event_too_large_is_refused
             gates::past_rounds_stay_readable
             gates::a_gate_made_again_has_no_past
+            gates::gates_are_counted_by_status
             requests::a_request_is_recorded_with_its_event
             requests::a_request_is_answered_once
             requests::a_conflict_records_no_request
@@ -49,6 +50,7 @@ macro_rules! conformance {
             forget::what_is_not_old_is_kept
             forget::a_request_is_forgotten_with_its_answer
             forget::much_is_forgotten_in_steps
+            forget::what_is_forgotten_is_not_counted
         }
     };
     ($make:expr; $($file:ident::$case:ident)*) => {
@@ -151,6 +153,12 @@ pub async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
         _ = future => false,
         () = std::future::ready(()) => true,
     }
+}
+
+/// Says how many gates have each status, by reading them all.
+pub async fn counted(store: &dyn Store) -> Counts {
+    let query = ListQuery { prefix: prefix(""), unresolved: false, after: None, limit: usize::MAX };
+    store.list(query).await.unwrap().gates.iter().map(|gate| gate.status).collect()
 }
 
 fn is_conflict<T>(result: &Result<T, Error>) -> bool {

@@ -19,8 +19,8 @@ use self::disk::{Disk, corrupt, parse_pointer};
 use self::feed::{Changes, Feed};
 use self::room::Room;
 use super::{
-    Answer, Change, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Old, Request, RequestKey,
-    Store, codec,
+    Answer, Change, Counts, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery, Old, Request,
+    RequestKey, Store, codec,
 };
 use crate::domain::{Event, Gate, GateName, Prefix, Revision, Round};
 
@@ -69,8 +69,8 @@ impl Sled {
     }
 
     fn open_with(dir: &Path, cache_bytes: u64, flush_max: Duration) -> Result<Self, Error> {
-        let open::Opened { disk, room, id, revision, forgotten } = open::open(dir, cache_bytes)?;
-        let shared = Arc::new(Shared { disk, feed: Feed::new(revision, forgotten), room, flush_max });
+        let open::Opened { disk, room, id, revision, forgotten, counts } = open::open(dir, cache_bytes)?;
+        let shared = Arc::new(Shared { disk, feed: Feed::new(revision, forgotten, counts), room, flush_max });
         let committer = Committer::start(&shared, revision);
         let committer = committer.map_err(|source| Error::Open { path: dir.to_owned(), source })?;
         let weak = Arc::downgrade(&shared);
@@ -122,6 +122,18 @@ impl Store for Sled {
 
     fn oldest(&self) -> Revision {
         self.shared.feed.forgotten().next()
+    }
+
+    fn counts(&self) -> Counts {
+        self.shared.feed.counts()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.look(|disk| Ok(disk.db.size_on_disk().unwrap_or_default())).unwrap_or_default()
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        self.shared.writable()
     }
 
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {
@@ -220,6 +232,17 @@ impl Shared {
         let why: Arc<str> = why.into();
         self.feed.fail(&why);
         why
+    }
+
+    /// Says whether anything can be written now.
+    fn writable(&self) -> Result<(), Error> {
+        match (self.feed.failure(), self.room.is_full()) {
+            (Some(why), _) => Err(Error::Failed(why)),
+            (None, Ok(false)) => Ok(()),
+            (None, Ok(true)) => Err(Error::Full),
+            // A directory that cannot be asked for its room cannot be written to.
+            (None, Err(error)) => Err(Error::Failed(self.fail(&error.to_string()))),
+        }
     }
 
     fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {

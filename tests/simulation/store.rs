@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use gatepost::domain::{Event, Gate, GateName, Revision, Round};
 use gatepost::store::{
-    Answer, Change, Error, HistoryPage, HistoryQuery, ListPage, ListQuery, Old, Request, RequestKey, Store,
+    Answer, Change, Counts, Error, HistoryPage, HistoryQuery, ListPage, ListQuery, Old, Request, RequestKey, Store,
 };
 use tokio::time::sleep;
 
@@ -70,6 +70,18 @@ impl Store for Slow {
 
     fn oldest(&self) -> Revision {
         self.store.oldest()
+    }
+
+    fn counts(&self) -> Counts {
+        self.store.counts()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.store.bytes()
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        self.store.writable()
     }
 
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {
