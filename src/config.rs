@@ -49,9 +49,34 @@ pub struct ServeArgs {
           value_parser = clap::value_parser!(u64).range(0..=3_600))]
     pub drain_seconds: u64,
 
+    /// How the log is written to the standard error: for people, or one JSON object a line
+    #[arg(
+        long,
+        env = "GATEPOST_LOG_FORMAT",
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
+    pub log_format: LogFormat,
+
+    /// Collector that takes traces over gRPC, as `http://127.0.0.1:4317`. Not set: nothing is traced
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
     /// Listen on an address that other machines reach, without any protection
     #[arg(long, env = "GATEPOST_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
+}
+
+/// How the log is written.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// How long something is kept.
@@ -152,6 +177,8 @@ mod tests {
             retention_events: 0,
             max_connections: NonZeroUsize::MIN,
             drain_seconds: 3,
+            log_format: LogFormat::Text,
+            otlp_endpoint: None,
             insecure,
         }
     }

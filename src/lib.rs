@@ -7,6 +7,7 @@ pub mod coordinator;
 pub mod domain;
 pub mod grpc;
 pub mod http;
+pub mod metrics;
 pub mod proto;
 pub mod server;
 pub mod store;

@@ -15,14 +15,15 @@ use rust_source::{paths, tokens, without_tests};
 /// modules below it. `lib.rs` only lists the modules.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "server"]),
-    ("cli", &["client", "config", "domain", "proto", "server"]),
+    ("cli", &["client", "config", "domain", "metrics", "proto", "server"]),
     ("client", &["domain", "proto"]),
-    ("server", &["config", "coordinator", "domain", "grpc", "http", "proto", "store"]),
-    ("grpc", &["coordinator", "domain", "proto"]),
+    ("server", &["config", "coordinator", "domain", "grpc", "http", "metrics", "proto", "store"]),
+    ("grpc", &["coordinator", "domain", "metrics", "proto"]),
     ("http", &["proto"]),
-    ("coordinator", &["domain", "store::*"]),
-    ("store", &["domain"]),
+    ("coordinator", &["domain", "metrics", "store::*"]),
+    ("store", &["domain", "metrics"]),
     ("domain", &[]),
+    ("metrics", &[]),
     ("config", &[]),
     ("proto", &["domain"]),
 ];

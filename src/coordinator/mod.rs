@@ -8,6 +8,7 @@ mod clock;
 mod deadlines;
 mod error;
 mod fence;
+mod measure;
 mod read;
 mod retention;
 mod wait;
@@ -103,6 +104,15 @@ impl Coordinator {
         self.clock.now()
     }
 
+    /// Says whether changes are taken now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Draining`] when the coordinator stops, or why the store takes none.
+    pub fn ready(&self) -> Result<(), Error> {
+        if self.draining.is_cancelled() { Err(Error::Draining) } else { Ok(self.store.writable()?) }
+    }
+
     /// Ends every wait and watch with [`Error::Draining`].
     pub fn drain(&self) {
         self.draining.cancel();
@@ -196,6 +206,7 @@ impl Coordinator {
         loop {
             for event in self.store.changes_after(position).await? {
                 position = event.revision();
+                measure::decided(&event);
                 if event.kind == EventKind::Waiting && event.gate.deadline.is_some() {
                     self.deadline_set.notify_one();
                 }

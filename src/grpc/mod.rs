@@ -1,8 +1,10 @@
 //! The gRPC API: converts requests, calls the coordinator, converts answers. It holds no rule of its own.
 
 mod convert;
+mod observed;
 mod service;
 mod status;
 
+pub use observed::Observed;
 pub use service::Service;
 pub use status::with_reason;

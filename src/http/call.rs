@@ -4,9 +4,10 @@ use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::response::Response;
 use prost::{Message, Name};
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::message::{self, invalid};
@@ -19,9 +20,14 @@ use crate::proto::gate_service_server::GateService;
 /// Largest body of a request. Its message is bounded as a gRPC request is, and JSON is seldom twice as long.
 const BODY_BYTES_MAX: usize = 2 * proto::REQUEST_BYTES_MAX;
 
+/// The headers that name a trace (W3C's Trace Context).
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+
 /// What a request says, besides its method.
 pub struct Said {
     body: Vec<u8>,
+    /// Which trace the caller says that it is part of.
+    trace: HeaderMap,
     /// How each field that is not in the body is shown, its name and its text.
     fields: Vec<(&'static str, &'static str, String)>,
 }
@@ -37,7 +43,9 @@ pub async fn make<S: GateService>(
     if parts.method != Method::GET {
         refuse_other_sites(&parts)?;
     }
-    let mut said = Said { body: Vec::new(), fields: Vec::new() };
+    let trace =
+        TRACE.iter().filter_map(|name| Some((HeaderName::from_static(name), parts.headers.get(*name)?.clone())));
+    let mut said = Said { body: Vec::new(), trace: trace.collect(), fields: Vec::new() };
     let mut poll_for = None;
     for (name, text) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
         let Some(query) = route.query.iter().find(|query| query.name == name) else {
@@ -79,7 +87,9 @@ pub async fn make<S: GateService>(
 
 impl Said {
     fn message<M: Message + Name + Default>(&self) -> Result<tonic::Request<M>, Status> {
-        message::read(&self.body, &self.fields).map(tonic::Request::new)
+        let mut request = tonic::Request::new(message::read(&self.body, &self.fields)?);
+        *request.metadata_mut() = MetadataMap::from_headers(self.trace.clone());
+        Ok(request)
     }
 }
 

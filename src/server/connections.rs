@@ -17,6 +17,8 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use crate::metrics::{CONNECTIONS, Live};
+
 /// How long a new connection may take to say [`GREETING_BYTES`].
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -96,7 +98,7 @@ impl Places {
         taken.last += 1;
         let (number, end) = (taken.last, CancellationToken::new());
         taken.silent.insert(number, end.clone());
-        Some(Place { places: Arc::clone(self), number, end })
+        Some(Place { places: Arc::clone(self), number, end, _counted: Live::new(CONNECTIONS) })
     }
 }
 
@@ -106,6 +108,7 @@ struct Place {
     number: u64,
     /// Asks the connection to give it up.
     end: CancellationToken,
+    _counted: Live,
 }
 
 impl Drop for Place {

@@ -10,9 +10,10 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use tracing::Instrument;
 
 use self::committer::{Committer, Job};
 use self::disk::{Disk, corrupt, parse_pointer};
@@ -23,6 +24,7 @@ use super::{
     RequestKey, Store, codec,
 };
 use crate::domain::{Event, Gate, GateName, Prefix, Revision, Round};
+use crate::metrics::COMMIT_SECONDS;
 
 mod barrier;
 mod batch;
@@ -169,7 +171,11 @@ impl Store for Sled {
 
     async fn commit(&self, change: Change) -> Result<Arc<Event>, Error> {
         let record = codec::encode_event(&change.event)?;
-        self.committer.submit(|reply| Job::Commit(Box::new(change), record, reply)).await
+        let began = Instant::now();
+        let committing = self.committer.submit(|reply| Job::Commit(Box::new(change), record, reply));
+        let committed = committing.instrument(tracing::info_span!("commit")).await?;
+        metrics::histogram!(COMMIT_SECONDS).record(began.elapsed());
+        Ok(committed)
     }
 
     async fn remember(&self, request: Request, answer: Vec<Revision>) -> Result<(), Error> {

@@ -4,8 +4,10 @@
 mod bench;
 mod crash;
 mod demo;
+mod operations;
 mod process;
 mod readme;
 mod serve;
 mod tour;
+mod traces;
 mod usage;

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 use std::{io, mem};
 
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +14,7 @@ use super::forget::Forgetting;
 use super::watchdog::Watchdog;
 use super::{Shared, panic_text};
 use crate::domain::{Event, Revision};
+use crate::metrics::{BATCH_EVENTS, SYNC_SECONDS};
 use crate::store::{Change, Error, Old, RequestKey};
 
 /// The most changes in one batch: a flush costs the same for one as for many, and nobody waits long for the others.
@@ -176,7 +178,12 @@ impl Worker {
         disk.db.apply_batch(writes)?;
         #[cfg(test)]
         disk.call_before_flush();
+        let began = Instant::now();
         self.watchdog.watch(|| disk.db.flush())?;
+        metrics::histogram!(SYNC_SECONDS).record(began.elapsed());
+        if !published.events.is_empty() {
+            metrics::histogram!(BATCH_EVENTS).record(u32::try_from(published.events.len()).unwrap_or(u32::MAX));
+        }
         self.last = published.events.last().map_or(self.last, |(event, _)| event.revision());
         self.shared.feed.publish(self.batch, published);
         Ok(())
