@@ -66,6 +66,9 @@ fn traffic(coordinator: &Coordinator) {
     assert_eq!(coordinator.run(&["create", "deleted"]).code, Some(0));
     assert_eq!(coordinator.run(&["delete", "deleted"]).code, Some(0));
     assert_eq!(coordinator.run(&["wait", "timed-out", "--timeout", "1ms"]).code, Some(11));
+    // Deleted after it was decided: none.
+    assert_eq!(coordinator.run(&["wait", "gone", "--timeout", "1ms"]).code, Some(11));
+    assert_eq!(coordinator.run(&["delete", "gone"]).code, Some(0));
 }
 
 #[test]
@@ -123,7 +126,7 @@ fn every_decision_and_every_gate_is_counted_once() {
         });
         labelled.collect::<BTreeMap<_, _>>()
     };
-    let expected = [("APPROVED DECISION", 1.0), ("REJECTED CANCELLED", 1.0), ("TIMED_OUT TIMEOUT", 1.0)];
+    let expected = [("APPROVED DECISION", 1.0), ("REJECTED CANCELLED", 1.0), ("TIMED_OUT TIMEOUT", 2.0)];
     let expected: BTreeMap<_, _> = expected.map(|(labels, count)| (labels.to_owned(), count)).into();
     assert_eq!(decisions(&samples), expected);
 
