@@ -19,7 +19,9 @@ const OTHER_FILES: usize = 64;
 
 /// Serves until SIGTERM or Ctrl-C; a second Ctrl-C does not wait for open calls.
 pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
-    let telemetry = Telemetry::start("info", args.log_format, args.otlp_endpoint.as_deref())?;
+    // OpenTelemetry takes an empty variable for one that is not set.
+    let collector = args.otlp_endpoint.as_deref().filter(|url| !url.is_empty());
+    let telemetry = Telemetry::start("info", args.log_format, collector)?;
     metrics::install().map_err(|error| Failure::Here(format!("nothing can be measured: {error}")))?;
     let served = serve(args).await;
     telemetry.end().await;

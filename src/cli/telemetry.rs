@@ -1,4 +1,4 @@
-//! What a coordinator tells of itself: its log on the standard error, its traces to a collector, and what it measures.
+//! What a coordinator tells of itself: its log on the standard error, and its traces to a collector.
 
 use std::io;
 use std::time::Duration;

@@ -147,6 +147,28 @@ fn every_decision_and_every_gate_is_counted_once() {
 }
 
 #[test]
+fn calls_over_grpc_and_json_are_counted_alike() {
+    let coordinator = Coordinator::start();
+    let json = [("Content-Type", "application/json")];
+    let approve = || http(coordinator.address(), "POST", "/v1/gates/a:approve", &json, "{}").0;
+    assert_eq!(approve(), 404);
+    assert_eq!(coordinator.run(&["create", "a"]).code, Some(0));
+    assert_eq!(approve(), 200);
+    assert_eq!(approve(), 400);
+    assert_eq!(http(coordinator.address(), "POST", "/v1/gates", &json, r#"{"gate":"b"}"#).0, 200);
+    let samples = scrape(coordinator.address());
+    for (method, code, count) in [
+        ("CreateGate", "Ok", 2.0),
+        ("Approve", "Ok", 1.0),
+        ("Approve", "NotFound", 1.0),
+        ("Approve", "FailedPrecondition", 1.0),
+    ] {
+        let labels = [("method", method), ("code", code)];
+        assert_eq!(value(&samples, "gatepost_call_seconds_count", &labels), Some(count), "{method} {code}");
+    }
+}
+
+#[test]
 fn a_coordinator_that_serves_is_alive_and_ready() {
     let coordinator = Coordinator::start();
     assert_eq!(http(coordinator.address(), "GET", "/healthz", &[], ""), (200, "ok\n".to_owned()));

@@ -93,3 +93,8 @@ async fn a_collector_that_is_not_there_holds_up_nothing() {
     let address = format!("http://{}", listener.local_addr().unwrap());
     assert_eq!(tokio::task::spawn_blocking(move || decide(&address)).await.unwrap(), Some(0));
 }
+
+#[tokio::test]
+async fn an_empty_endpoint_is_none() {
+    assert_eq!(tokio::task::spawn_blocking(|| decide("")).await.unwrap(), Some(0));
+}
