@@ -90,6 +90,9 @@ step "real grpcurl and curl"
 PATH="$PWD/$venv/bin:$PATH" tests/real/readme.sh
 tests/real/tls.sh
 
+step "schemathesis on the OpenAPI document"
+PATH="$PWD/$venv/bin:$PATH" tests/real/openapi.sh
+
 step "Python SDK"
 (
   cd python

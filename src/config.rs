@@ -54,6 +54,21 @@ pub struct ServeArgs {
           value_parser = clap::value_parser!(u64).range(0..=3_600))]
     pub drain_seconds: u64,
 
+    /// How the log is written to the standard error: for people, or one JSON object a line
+    #[arg(
+        long,
+        env = "GATEPOST_LOG_FORMAT",
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
+    pub log_format: LogFormat,
+
+    /// Collector that takes traces over gRPC, as `http://127.0.0.1:4317`. Not set: nothing is traced
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
     /// Certificate to serve with, in PEM, with those that lead to its root. Taken up again when the file changes
     #[arg(long, env = "GATEPOST_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -69,6 +84,16 @@ pub struct ServeArgs {
     /// Listen on an address that other machines reach, although everybody who reaches it can decide
     #[arg(long, env = "GATEPOST_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
+}
+
+/// How the log is written.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// How long something is kept.
@@ -215,6 +240,8 @@ mod tests {
             tls_cert: None,
             tls_key: None,
             tls_client_ca: None,
+            log_format: LogFormat::Text,
+            otlp_endpoint: None,
             insecure,
         }
     }

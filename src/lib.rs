@@ -7,6 +7,7 @@ pub mod coordinator;
 pub mod domain;
 pub mod grpc;
 pub mod http;
+pub mod metrics;
 pub mod policy;
 pub mod proto;
 pub mod server;

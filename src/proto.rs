@@ -70,12 +70,20 @@ pub enum JsonError {
     Decode(#[from] prost::DecodeError),
 }
 
-fn descriptor<M: Name>() -> Result<prost_reflect::MessageDescriptor, JsonError> {
+/// Returns the descriptors of the API, with their comments.
+///
+/// # Errors
+///
+/// [`JsonError::Descriptors`], which a build cannot produce.
+pub fn descriptors() -> Result<&'static DescriptorPool, JsonError> {
     static POOL: LazyLock<Result<DescriptorPool, prost_reflect::DescriptorError>> =
         LazyLock::new(|| DescriptorPool::decode(DESCRIPTOR_SET));
-    let pool = POOL.as_ref().map_err(JsonError::Descriptors)?;
+    POOL.as_ref().map_err(JsonError::Descriptors)
+}
+
+fn descriptor<M: Name>() -> Result<prost_reflect::MessageDescriptor, JsonError> {
     let name = M::full_name();
-    pool.get_message_by_name(&name).ok_or(JsonError::UnknownType(name))
+    descriptors()?.get_message_by_name(&name).ok_or(JsonError::UnknownType(name))
 }
 
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]

@@ -10,11 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
-use tonic::server::NamedService;
 use tonic::service::{LayerExt, Routes};
 use tonic::transport;
 use tonic::transport::server::Connected;
-use tonic_health::ServingStatus;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
 use tonic_reflection::server::Builder as Reflection;
 use tonic_types::pb::FILE_DESCRIPTOR_SET as ERROR_DESCRIPTOR_SET;
@@ -23,7 +21,7 @@ use tower::util::MapResponseLayer;
 use crate::config::Config;
 use crate::coordinator::{Clock, Coordinator, Retention};
 use crate::domain::Revision;
-use crate::grpc::{self, Service, WebhookHandlers};
+use crate::grpc::{self, Observed, Service, WebhookHandlers};
 use crate::http;
 use crate::policy::{self, Rules};
 use crate::proto::gate_service_server::GateServiceServer;
@@ -33,6 +31,7 @@ use crate::store::{self, Store, sled::Sled};
 use crate::webhooks::{self, Couriers, Http, Transport, Webhooks};
 
 mod connections;
+mod operations;
 mod tls;
 
 pub use tls::Error as TlsError;
@@ -49,6 +48,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many events that cannot be read are stepped over, to find when something last happened.
 const UNREADABLE_MAX: u64 = 64;
+
+/// The service whose health is reported.
+type Gates = GateServiceServer<Observed<Service>>;
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -167,8 +169,8 @@ impl Server {
         let Self { coordinator, webhooks, couriers, drain, rules, .. } = self;
         let rules = policy::start(Arc::clone(&coordinator), rules)?;
         let (mut health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<GateServiceServer<Service>>().await;
-        let service = Arc::new(Service::new(coordinator.clone()));
+        health.set_serving::<Gates>().await;
+        let service = Arc::new(Observed(Service::new(coordinator.clone())));
         let gates = GateServiceServer::from_arc(Arc::clone(&service)).max_decoding_message_size(REQUEST_BYTES_MAX);
         let gates = MapResponseLayer::new(grpc::with_reason).named_layer(gates);
         let webhooks =
@@ -189,7 +191,8 @@ impl Server {
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
         // Its fallback makes way for the JSON API's, which answers gRPC clients as it does.
-        let routes = Routes::from(routes.into_axum_router().reset_fallback().merge(http::router(service)));
+        let routes = routes.into_axum_router().reset_fallback().merge(http::router(service));
+        let routes = Routes::from(routes.merge(operations::router(coordinator.clone())));
         let transport = transport::Server::builder()
             .accept_http1(true)
             .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
@@ -206,15 +209,12 @@ impl Server {
             served = &mut serving => return Ok(served?),
             failed = &mut running => match failed? {},
             failed = &mut delivering => return Ok(failed?),
+            never = operations::report::<Gates>(&coordinator, &health) => match never {},
             () = shutdown => {}
         }
 
         tracing::info!("stopping: open calls have {:?} to end", drain);
-        for service in ["", GateServiceServer::<Service>::NAME] {
-            health.set_service_status(service, ServingStatus::NotServing).await;
-            // Ends the streams that watch it, which would hold up the stop: they are told the above first.
-            health.clear_service_status(service).await;
-        }
+        operations::stop::<Gates>(&mut health).await;
         coordinator.drain();
         stop.cancel();
         let ended = async {

@@ -15,17 +15,18 @@ use rust_source::{paths, tokens, without_tests};
 /// modules below it. `lib.rs` only lists the modules.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli", "config", "server"]),
-    ("cli", &["client", "config", "domain", "policy", "proto", "server"]),
+    ("cli", &["client", "config", "domain", "metrics", "policy", "proto", "server"]),
     ("client", &["domain", "proto"]),
-    ("server", &["config", "coordinator", "domain", "grpc", "http", "policy", "proto", "store", "webhooks"]),
-    ("grpc", &["coordinator", "domain", "proto", "webhooks"]),
+    ("server", &["config", "coordinator", "domain", "grpc", "http", "metrics", "policy", "proto", "store", "webhooks"]),
+    ("grpc", &["coordinator", "domain", "metrics", "proto", "webhooks"]),
     ("http", &["proto"]),
-    ("webhooks", &["coordinator", "domain", "proto"]),
-    ("coordinator", &["domain", "store::*"]),
-    ("store", &["domain"]),
+    ("webhooks", &["coordinator", "domain", "metrics", "proto"]),
+    ("policy", &["coordinator", "domain", "metrics", "proto"]),
+    ("coordinator", &["domain", "metrics", "store::*"]),
+    ("store", &["domain", "metrics"]),
     ("domain", &[]),
+    ("metrics", &[]),
     ("config", &["domain", "policy", "webhooks"]),
-    ("policy", &["coordinator", "domain", "proto"]),
     ("proto", &["domain"]),
 ];
 

@@ -168,7 +168,7 @@ async fn what_is_no_request_of_ours_is_refused() {
     let approve = "/v1/gates/a:approve";
     for (headers, body, code, expected) in [
         (vec![json], nested.as_str(), StatusCode::BAD_REQUEST, "INVALID_MESSAGE"),
-        (vec![json], long.as_str(), StatusCode::TOO_MANY_REQUESTS, "LIMIT_EXCEEDED"),
+        (vec![json], long.as_str(), StatusCode::PAYLOAD_TOO_LARGE, "LIMIT_EXCEEDED"),
         (vec![json], "{", StatusCode::BAD_REQUEST, "INVALID_MESSAGE"),
         (vec![], "{}", StatusCode::BAD_REQUEST, "INVALID_MESSAGE"),
         (vec![("content-type", "text/plain")], "{}", StatusCode::BAD_REQUEST, "INVALID_MESSAGE"),

@@ -10,9 +10,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::failure::{Failure, chain};
-use super::{SERVER_DEFAULT, ServerArgs, exit, output, sentence, serve, text, wait};
+use super::telemetry::Telemetry;
+use super::{SERVER_DEFAULT, ServerArgs, exit, output, sentence, text, wait};
 use crate::client::{Client, Outcome};
-use crate::config::{self, Config};
+use crate::config::{self, Config, LogFormat};
 use crate::proto::{self, Gate, GateStatus, Spec, WaitRequest};
 use crate::server::Server;
 
@@ -63,7 +64,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
         return pipeline(&args.server.client()?, &args).await;
     }
 
-    serve::log_to_stderr("warn");
+    Telemetry::start("warn", LogFormat::Text, None)?;
     let failed =
         |error: &dyn std::error::Error| Failure::Here(format!("the temporary coordinator failed: {}", chain(error)));
     let directory = tempfile::Builder::new().prefix("gatepost-demo-").tempdir().map_err(|error| failed(&error))?;

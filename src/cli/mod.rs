@@ -26,6 +26,7 @@ mod serve;
 mod spec;
 mod status;
 mod table;
+mod telemetry;
 mod text;
 mod wait;
 mod webhooks;

@@ -152,9 +152,6 @@ fn verdict(gate: &Gate, outcome: &Outcome) -> Value {
         Outcome::Decided { rule, action } => (Some(rule), Some(action), None),
         Outcome::Failed { rule, problem } => (Some(rule), None, Some(problem)),
     };
-    let action = action.map(|action| match action {
-        Action::Approve => "approve",
-        Action::Reject => "reject",
-    });
+    let action = action.map(|action| action.as_str());
     json!({"gate": gate.name, "round": gate.round, "rule": rule, "action": action, "problem": problem})
 }

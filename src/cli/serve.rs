@@ -6,11 +6,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, chain};
 use super::output;
+use super::telemetry::Telemetry;
 use crate::config::{Config, ServeArgs};
+use crate::metrics;
 use crate::server::Server;
 
 /// Open files that are no connections: the store's, the listener, the standard streams, and some to spare.
@@ -18,7 +19,16 @@ const OTHER_FILES: usize = 64;
 
 /// Serves until SIGTERM or Ctrl-C; a second Ctrl-C does not wait for open calls.
 pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
-    log_to_stderr("info");
+    // OpenTelemetry takes an empty variable for one that is not set.
+    let collector = args.otlp_endpoint.as_deref().filter(|url| !url.is_empty());
+    let telemetry = Telemetry::start("info", args.log_format, collector)?;
+    metrics::install().map_err(|error| Failure::Here(format!("nothing can be measured: {error}")))?;
+    let served = serve(args).await;
+    telemetry.end().await;
+    served
+}
+
+async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let mut config = Config::try_from(args).map_err(|error| Failure::Here(error.to_string()))?;
     raise_open_files();
     config.connections_max = config.connections_max.min(connections_possible());
@@ -47,14 +57,6 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         result = serving => result.map_err(|error| failed("the coordinator stopped", &error)),
         () = signals.twice(stop) => Err(Failure::Interrupted("open calls were cut off".to_owned())),
     }
-}
-
-/// Writes logs to the standard error: those that `GATEPOST_LOG` or `RUST_LOG` ask for.
-pub(super) fn log_to_stderr(default: &str) {
-    let asked = ["GATEPOST_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
-    let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-    let filter = EnvFilter::new(asked.as_deref().unwrap_or(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(coloured).init();
 }
 
 /// Raises the limit of open files to the highest that the process may have: each worker's connection is one, and shells

@@ -8,6 +8,7 @@ mod clock;
 mod deadlines;
 mod error;
 mod fence;
+mod measure;
 mod outbox;
 mod read;
 mod retention;
@@ -108,6 +109,15 @@ impl Coordinator {
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.clock.now()
+    }
+
+    /// Says whether changes are taken now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Draining`] when the coordinator stops, or why the store takes none.
+    pub fn ready(&self) -> Result<(), Error> {
+        if self.draining.is_cancelled() { Err(Error::Draining) } else { Ok(self.store.writable()?) }
     }
 
     /// Ends every wait and watch with [`Error::Draining`].
@@ -222,6 +232,7 @@ impl Coordinator {
         loop {
             for event in self.store.changes_after(position).await? {
                 position = event.revision();
+                measure::decided(&event);
                 if event.kind == EventKind::Waiting && event.gate.deadline.is_some() {
                     self.deadline_set.notify_one();
                 }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use crate::domain::{Event, GateName};
+use crate::metrics::{Live, WAITERS};
 
 /// A worker that waits on a gate, as it describes itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,13 @@ impl Waiters {
             Room { events, waiters: BTreeMap::new() }
         });
         room.waiters.insert(number, waiter);
-        Seat { waiters: self.clone(), name: name.clone(), number, events: room.events.subscribe() }
+        Seat {
+            waiters: self.clone(),
+            name: name.clone(),
+            number,
+            events: room.events.subscribe(),
+            _counted: Live::new(WAITERS),
+        }
     }
 
     /// Hands an event to those who wait on its gate.
@@ -88,6 +95,7 @@ pub(super) struct Seat {
     name: GateName,
     number: u64,
     events: watch::Receiver<Option<Arc<Event>>>,
+    _counted: Live,
 }
 
 impl Seat {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_stream::{stream, try_stream};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::{Stream, StreamExt};
 
 use crate::domain::{Event, Gate, GateName, Prefix, Revision, Status};
+use crate::metrics::{Live, WATCH_LAG_SECONDS, WATCHES};
 use crate::store::ListQuery;
 
 use super::read::{matches, only_unresolved};
@@ -62,8 +63,10 @@ impl Coordinator {
     pub fn watch(self: &Arc<Self>, query: WatchQuery) -> impl Stream<Item = Result<WatchItem, Error>> + use<> {
         let (ready, mut items) = mpsc::channel(1);
         let (cut, cut_off) = oneshot::channel();
-        tokio::spawn(hand_over(Box::pin(self.items(query)), ready, cut));
+        tokio::spawn(self.clone().hand_over(Box::pin(self.items(query)), ready, cut));
+        let counted = Live::new(WATCHES);
         stream! {
+            let _counted = counted;
             while let Some(item) = items.recv().await {
                 yield item;
             }
@@ -132,35 +135,50 @@ impl Coordinator {
         let unresolved = only_unresolved(&query.statuses);
         Ok(self.store.list(ListQuery { prefix, unresolved, after, limit: ITEM_MAX }).await?.gates)
     }
-}
 
-/// Hands items over as they are taken; if none is for too long, ends and says why.
-async fn hand_over(
-    mut items: impl Stream<Item = Result<WatchItem, Error>> + Unpin,
-    ready: mpsc::Sender<Result<WatchItem, Error>>,
-    cut: oneshot::Sender<Error>,
-) {
-    let mut told = Revision::ZERO;
-    loop {
-        let item = tokio::select! {
-            item = items.next() => item,
-            () = ready.closed() => return,
-        };
-        let Some(item) = item else { return };
-        let after = item.as_ref().ok().and_then(WatchItem::told);
-        match timeout(STALL_MAX, ready.send(item)).await {
-            Ok(Ok(())) => told = after.unwrap_or(told),
-            Ok(Err(_)) => return,
-            Err(_) => {
-                // Whoever reads on gets this after what was handed over; who has gone gets nothing.
-                drop(cut.send(Error::WatcherTooSlow { resume: told.next() }));
-                return;
+    /// Hands items over as they are taken; if none is for too long, ends and says why.
+    async fn hand_over(
+        self: Arc<Self>,
+        mut items: impl Stream<Item = Result<WatchItem, Error>> + Unpin,
+        ready: mpsc::Sender<Result<WatchItem, Error>>,
+        cut: oneshot::Sender<Error>,
+    ) {
+        let mut told = Revision::ZERO;
+        loop {
+            let item = tokio::select! {
+                item = items.next() => item,
+                () = ready.closed() => return,
+            };
+            let Some(item) = item else { return };
+            let after = item.as_ref().ok().and_then(WatchItem::told);
+            let happened = item.as_ref().ok().and_then(WatchItem::happened);
+            match timeout(STALL_MAX, ready.send(item)).await {
+                Ok(Ok(())) => {
+                    told = after.unwrap_or(told);
+                    if let Some(lag) = happened.and_then(|time| self.clock.now().duration_since(time).ok()) {
+                        metrics::histogram!(WATCH_LAG_SECONDS).record(lag);
+                    }
+                }
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    // Whoever reads on gets this after what was handed over; who has gone gets nothing.
+                    drop(cut.send(Error::WatcherTooSlow { resume: told.next() }));
+                    return;
+                }
             }
         }
     }
 }
 
 impl WatchItem {
+    /// Returns when the last of what it tells happened; none if it tells of nothing that happened.
+    fn happened(&self) -> Option<SystemTime> {
+        match self {
+            Self::Events(events) => events.last().map(|event| event.time),
+            Self::Created { .. } | Self::Existing(_) | Self::Progress(_) => None,
+        }
+    }
+
     /// Returns the revision up to which everything has been told once this has; none if that stays as it was.
     fn told(&self) -> Option<Revision> {
         match self {

@@ -102,6 +102,12 @@ impl Event {
         })
     }
 
+    /// Returns the resolution, if it came with this event. A resolved gate that is deleted keeps the one it had.
+    #[must_use]
+    pub fn resolution(&self) -> Option<&Resolution> {
+        self.gate.resolution.as_ref().filter(|resolution| resolution.revision == self.revision())
+    }
+
     pub(super) fn approval_recorded(gate: &Gate, ballot: &Ballot, now: SystemTime) -> Self {
         let approve = Verdict::Approve;
         Self::of(gate, EventKind::Voted, Some(&ballot.voter), now, |gate| record_vote(gate, ballot, approve, now))

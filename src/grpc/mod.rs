@@ -1,10 +1,12 @@
 //! The gRPC API: converts requests, calls the coordinator, converts answers. It holds no rule of its own.
 
 mod convert;
+mod observed;
 mod service;
 mod status;
 mod webhooks;
 
+pub use observed::Observed;
 pub use service::Service;
 pub use status::with_reason;
 pub use webhooks::WebhookHandlers;

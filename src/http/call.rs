@@ -4,24 +4,30 @@ use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::response::Response;
 use prost::{Message, Name};
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::message::{self, invalid};
-use super::routes::{Route, Rpc};
-use super::status::{internal, json_response, refused};
+use super::routes::{Route, Rpc, Sets};
+use super::status::{internal, json_response, refused, too_large};
 use super::stream;
 use crate::proto;
 use crate::proto::gate_service_server::GateService;
 
-/// Largest body of a request. Its message is bounded as a gRPC request is, and JSON is up to twice as long.
+/// Largest body of a request. Its message is bounded as a gRPC request is, and JSON is seldom twice as long.
 const BODY_BYTES_MAX: usize = 2 * proto::REQUEST_BYTES_MAX;
+
+/// The headers that name a trace (W3C's Trace Context).
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// What a request says, besides its method.
 pub struct Said {
     body: Vec<u8>,
+    /// Which trace the caller says that it is part of.
+    trace: HeaderMap,
     /// How each field that is not in the body is shown, its name and its text.
     fields: Vec<(&'static str, &'static str, String)>,
 }
@@ -37,17 +43,19 @@ pub async fn make<S: GateService>(
     if parts.method != Method::GET {
         refuse_other_sites(&parts)?;
     }
-    let mut said = Said { body: Vec::new(), fields: Vec::new() };
+    let trace =
+        TRACE.iter().filter_map(|name| Some((HeaderName::from_static(name), parts.headers.get(*name)?.clone())));
+    let mut said = Said { body: Vec::new(), trace: trace.collect(), fields: Vec::new() };
     let mut poll_for = None;
     for (name, text) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-        if route.rpc == Rpc::Wait && name == stream::TIMEOUT {
-            poll_for = Some(text.into_owned());
-            continue;
-        }
-        let Some((shown, field)) = route.query.iter().find(|(shown, _)| *shown == name) else {
+        let Some(query) = route.query.iter().find(|query| query.name == name) else {
             return Err(invalid(&format!("{name:?} is not known here")));
         };
-        said.fields.push((shown, field, text.into_owned()));
+        match query.sets {
+            Sets::Field(field) => said.fields.push((query.name, field, text.into_owned())),
+            Sets::Poll if poll_for.is_some() => return Err(message::given_twice(query.name)),
+            Sets::Poll => poll_for = Some(stream::poll_for(query.name, &text)?),
+        }
     }
     if !gate.is_empty() {
         said.fields.push(("gate", "gate", gate));
@@ -68,9 +76,8 @@ pub async fn make<S: GateService>(
         Rpc::ResetGates => answer(service.reset_gates(said.message()?).await),
         Rpc::ListEvents => answer(service.list_events(said.message()?).await),
         Rpc::Wait => {
-            let poll_for = stream::poll_for(poll_for.as_deref())?;
             let waited = service.wait(said.message()?).await?.into_inner();
-            to_response(&stream::outcome(waited, poll_for).await?)
+            to_response(&stream::outcome(waited, poll_for.unwrap_or(stream::POLL)).await?)
         }
         Rpc::Watch => {
             said.fields.extend(stream::resume(&parts.headers, &said.fields)?);
@@ -81,7 +88,9 @@ pub async fn make<S: GateService>(
 
 impl Said {
     fn message<M: Message + Name + Default>(&self) -> Result<tonic::Request<M>, Status> {
-        message::read(&self.body, &self.fields).map(tonic::Request::new)
+        let mut request = tonic::Request::new(message::read(&self.body, &self.fields)?);
+        *request.metadata_mut() = MetadataMap::from_headers(self.trace.clone());
+        Ok(request)
     }
 }
 
@@ -101,7 +110,7 @@ async fn read_body(headers: &HeaderMap, body: axum::body::Body) -> Result<Vec<u8
     let body = to_bytes(body, BODY_BYTES_MAX).await;
     let body = body.map_err(|_| {
         let problem = format!("the body is longer than {BODY_BYTES_MAX} bytes, or was cut off");
-        refused(Code::ResourceExhausted, "LIMIT_EXCEEDED", &problem)
+        too_large(&problem, BODY_BYTES_MAX, "bytes in one body")
     })?;
     let is_json =
         headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));

@@ -2,6 +2,7 @@
 //!
 //! It is the same service behind it, so that every rule, limit and error is the same. `routes` is the one table from
 //! routes to calls; a request is read as the JSON of the call's message, and answered with the JSON of its answer.
+//! `openapi` describes it, made of the same table.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::Response;
+use axum::routing::get;
 use tonic::Status;
 
 use self::routes::Found;
@@ -18,6 +20,7 @@ use crate::proto::gate_service_server::GateService;
 mod call;
 mod dashboard;
 mod message;
+mod openapi;
 mod routes;
 mod status;
 mod stream;
@@ -25,7 +28,7 @@ mod stream;
 /// Serves the JSON API of a service, and the dashboard. Other paths are answered as HTTP does, or as gRPC does to a gRPC
 /// client.
 pub fn router<S: GateService>(service: Arc<S>) -> Router {
-    Router::new().fallback(handle::<S>).with_state(service)
+    Router::new().route(openapi::PATH, get(async || openapi::answer())).fallback(handle::<S>).with_state(service)
 }
 
 async fn handle<S: GateService>(State(service): State<Arc<S>>, request: Request) -> Response {

@@ -29,18 +29,34 @@ pub struct Route {
     /// The path, in which `{gate}` stands for the name of a gate, slashes included.
     pub path: &'static str,
     pub rpc: Rpc,
-    /// What may be said behind the `?`, and the field of the request that it sets.
-    pub query: &'static [(&'static str, &'static str)],
+    /// What may be said behind the `?`.
+    pub query: &'static [Query],
+}
+
+/// Something that may be said behind the `?`.
+#[derive(Debug)]
+pub struct Query {
+    pub name: &'static str,
+    pub sets: Sets,
+}
+
+/// What a part of the query sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sets {
+    /// A field of the request, by its path.
+    Field(&'static str),
+    /// How long a wait polls.
+    Poll,
 }
 
 /// What stands for a name in a path.
 const GATE: &str = "{gate}";
 
-const PREFIX: (&str, &str) = ("prefix", "prefix");
-const STATUS: (&str, &str) = ("status", "statuses");
-const ROUND: (&str, &str) = ("round", "round");
-const PAGE_SIZE: (&str, &str) = ("page_size", "page_size");
-const PAGE_TOKEN: (&str, &str) = ("page_token", "page_token");
+const PREFIX: Query = field("prefix", "prefix");
+const STATUS: Query = field("status", "statuses");
+const ROUND: Query = field("round", "round");
+const PAGE_SIZE: Query = field("page_size", "page_size");
+const PAGE_TOKEN: Query = field("page_token", "page_token");
 
 /// All routes. The first that fits is taken: a gate whose last segment is `events` is written with `%2Fevents`.
 pub static ROUTES: [Route; 13] = [
@@ -52,20 +68,36 @@ pub static ROUTES: [Route; 13] = [
         Method::GET,
         "/v1/watch",
         Rpc::Watch,
-        &[PREFIX, STATUS, ("start_revision", "start_revision"), ("initial_state", "initial_state")],
+        &[PREFIX, STATUS, field("start_revision", "start_revision"), field("initial_state", "initial_state")],
     ),
     route(Method::GET, "/v1/gates/{gate}/events", Rpc::ListEvents, &[PAGE_SIZE, PAGE_TOKEN]),
-    route(Method::GET, "/v1/gates/{gate}:wait", Rpc::Wait, &[ROUND, ("uid", "uid")]),
+    route(
+        Method::GET,
+        "/v1/gates/{gate}:wait",
+        Rpc::Wait,
+        &[
+            Query { name: "timeout", sets: Sets::Poll },
+            ROUND,
+            field("uid", "uid"),
+            field("waiter.id", "waiter.id"),
+            field("waiter.host", "waiter.host"),
+            field("waiter.note", "waiter.note"),
+        ],
+    ),
     route(Method::POST, "/v1/gates/{gate}:approve", Rpc::Approve, &[]),
     route(Method::POST, "/v1/gates/{gate}:reject", Rpc::Reject, &[]),
     route(Method::POST, "/v1/gates/{gate}:reset", Rpc::ResetGate, &[]),
     route(Method::POST, "/v1/gates/{gate}:reportEvidence", Rpc::ReportEvidence, &[]),
     route(Method::GET, "/v1/gates/{gate}", Rpc::GetGate, &[ROUND]),
-    route(Method::DELETE, "/v1/gates/{gate}", Rpc::DeleteGate, &[("etag", "etag")]),
+    route(Method::DELETE, "/v1/gates/{gate}", Rpc::DeleteGate, &[field("etag", "etag")]),
 ];
 
-const fn route(method: Method, path: &'static str, rpc: Rpc, query: &'static [(&'static str, &'static str)]) -> Route {
+const fn route(method: Method, path: &'static str, rpc: Rpc, query: &'static [Query]) -> Route {
     Route { method, path, rpc, query }
+}
+
+const fn field(name: &'static str, path: &'static str) -> Query {
+    Query { name, sets: Sets::Field(path) }
 }
 
 /// What a path leads to.
@@ -98,6 +130,11 @@ pub fn find(method: &Method, path: &str) -> Found {
 }
 
 impl Route {
+    /// Says whether the path names a gate.
+    pub fn names_gate(&self) -> bool {
+        self.path.contains(GATE)
+    }
+
     /// Says whether a path is one of this route, and which gate it names, if any.
     fn fits<'a>(&self, path: &'a str) -> Option<Cow<'a, str>> {
         let Some((head, tail)) = self.path.split_once(GATE) else {

@@ -12,7 +12,7 @@ use crate::proto::{ERROR_DOMAIN, JsonError};
 /// Answers with a status.
 pub fn response(status: &Status) -> Response {
     let mut response = json_response(body(status).to_string());
-    *response.status_mut() = code(status.code());
+    *response.status_mut() = http_code(status);
     response
 }
 
@@ -48,6 +48,16 @@ pub fn refused(code: Code, reason: &str, message: &str) -> Status {
     Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []))
 }
 
+/// The reason of what is larger than is ever taken.
+const LIMIT_EXCEEDED: &str = "LIMIT_EXCEEDED";
+
+/// Refuses what is too large, as the service does.
+pub fn too_large(message: &str, limit: usize, what: &str) -> Status {
+    let metadata = [("limit".to_owned(), limit.to_string()), ("what".to_owned(), what.to_owned())];
+    let details = ErrorDetails::with_error_info(LIMIT_EXCEEDED, ERROR_DOMAIN, metadata);
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 /// Makes the status of a message that has no JSON, which no caller can bring about.
 pub fn internal(error: &JsonError) -> Status {
     refused(Code::Internal, "INTERNAL", &error.to_string())
@@ -78,6 +88,15 @@ pub fn body(status: &Status) -> Value {
         "message": status.message(),
         "details": info.into_iter().chain(bad_request).collect::<Vec<_>>(),
     })
+}
+
+/// What is too large is not to be sent again, which clients do after a 429.
+fn http_code(status: &Status) -> StatusCode {
+    let details = status.get_error_details();
+    match details.error_info() {
+        Some(info) if info.reason == LIMIT_EXCEEDED => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => code(status.code()),
+    }
 }
 
 /// The mapping of `google/rpc/code.proto`.

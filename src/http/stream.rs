@@ -18,25 +18,23 @@ use super::status;
 use crate::proto::wait_response::Message;
 use crate::proto::{EventType, Gate, WaitResponse, WatchResponse};
 
-/// What a wait says behind the `?` about how long to poll.
-pub const TIMEOUT: &str = "timeout";
 /// How long a wait polls, unless it says so: less than most clients and proxies allow.
-const POLL: Duration = Duration::from_secs(30);
-const POLL_MAX: Duration = Duration::from_secs(300);
+pub const POLL: Duration = Duration::from_secs(30);
+/// How long a wait may poll.
+pub const POLL_MAX: Duration = Duration::from_secs(300);
 
 /// What a browser sends when it connects again: the id of the last event that it saw.
-const LAST_EVENT_ID: &str = "last-event-id";
+pub const LAST_EVENT_ID: &str = "last-event-id";
 /// How long a browser waits before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often a silent stream of events says something, so that a broken connection is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Reads how long to poll.
-pub fn poll_for(text: Option<&str>) -> Result<Duration, Status> {
-    let Some(text) = text else { return Ok(POLL) };
+pub fn poll_for(shown: &str, text: &str) -> Result<Duration, Status> {
     let duration = text.parse::<prost_types::Duration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     duration.filter(|duration| *duration <= POLL_MAX).ok_or_else(|| {
-        invalid(&format!("{TIMEOUT} cannot be {text:?}: write seconds as 30s, at most {}s", POLL_MAX.as_secs()))
+        invalid(&format!("{shown} cannot be {text:?}: write seconds as 30s, at most {}s", POLL_MAX.as_secs()))
     })
 }
 

@@ -40,6 +40,15 @@ pub enum Action {
 }
 
 impl Action {
+    /// Returns the word of the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+        }
+    }
+
     /// Returns the verdict that the action is.
     #[must_use]
     pub fn verdict(self) -> Verdict {

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::{Outcome, Rules, STACK_BYTES};
 use crate::coordinator::{Coordinator, Error, StoreError, WatchItem, WatchQuery};
 use crate::domain::{EventKind, Gate, Prefix, Refusal, Ruling, Status};
+use crate::metrics::RULES;
 use crate::proto;
 
 /// Rulings that are on their way at a time: enough to share a sync.
@@ -81,22 +82,27 @@ async fn follow(coordinator: &Arc<Coordinator>, rules: &Rules) -> Error {
 /// Decides a gate as the rules say. If it has changed by then, they look again.
 async fn look(coordinator: &Coordinator, rules: &Rules, mut gate: Gate) {
     loop {
-        let (rule, verdict) = match rules.evaluate(&proto::Gate::from(&gate), coordinator.now()) {
+        let (rule, action) = match rules.evaluate(&proto::Gate::from(&gate), coordinator.now()) {
             Outcome::Undecided => return,
             Outcome::Failed { rule, problem } => {
+                measure(&rule, "failed");
                 tracing::warn!(gate = %gate.name, round = %gate.round, rule, problem, "a rule failed: people decide");
                 return;
             }
-            Outcome::Decided { rule, action } => (rule, action.verdict()),
+            Outcome::Decided { rule, action } => (rule, action),
         };
-        let ruling = Ruling { rule, verdict, etag: gate.etag() };
+        let ruling = Ruling { rule: rule.clone(), verdict: action.verdict(), etag: gate.etag() };
         match coordinator.settle(&gate.name, ruling).await {
             Err(Error::Refused(Refusal::EtagMismatch { .. })) => match coordinator.get(&gate.name, None).await {
                 Ok(view) if view.gate.status == Status::Waiting => gate = view.gate,
                 Ok(_) | Err(_) => return,
             },
-            // Decided, or somebody else came first.
-            Ok(_) | Err(Error::Refused(_)) => return,
+            Ok(_) => {
+                measure(&rule, action.as_str());
+                return;
+            }
+            // Somebody else came first.
+            Err(Error::Refused(_)) => return,
             Err(Error::Store(StoreError::Full)) => tokio::time::sleep(PAUSE).await,
             Err(error) => {
                 tracing::error!(gate = %gate.name, "a rule could not decide: {error}");
@@ -104,6 +110,10 @@ async fn look(coordinator: &Coordinator, rules: &Rules, mut gate: Gate) {
             }
         }
     }
+}
+
+fn measure(rule: &str, outcome: &'static str) {
+    metrics::counter!(RULES, "rule" => rule.to_owned(), "outcome" => outcome).increment(1);
 }
 
 #[cfg(test)]

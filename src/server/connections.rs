@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::tls::{Stream as Bytes, Tls};
+use crate::metrics::{CONNECTIONS, Live};
 
 /// How long a new connection may take to say [`GREETING_BYTES`], after the handshake of TLS if there is one.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,7 +104,7 @@ impl Places {
         taken.last += 1;
         let (number, end) = (taken.last, CancellationToken::new());
         taken.silent.insert(number, end.clone());
-        Some(Place { places: Arc::clone(self), number, end })
+        Some(Place { places: Arc::clone(self), number, end, _counted: Live::new(CONNECTIONS) })
     }
 }
 
@@ -113,6 +114,7 @@ struct Place {
     number: u64,
     /// Asks the connection to give it up.
     end: CancellationToken,
+    _counted: Live,
 }
 
 impl Drop for Place {

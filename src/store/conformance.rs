@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use super::{Change, DeadlinePlace, Error, HistoryQuery, HistoryScope, ListQuery, Request, RequestKey, Store};
+use super::{Change, Counts, DeadlinePlace, Error, HistoryQuery, HistoryScope, ListQuery, Request, RequestKey, Store};
 use crate::domain::{
     Ballot, Command, Event, Gate, GateName, Prefix, Principal, Revision, Round, Spec, Status, Uid, decide,
 };
@@ -30,6 +30,7 @@ macro_rules! conformance {
             gates::an_event_too_large_is_refused
             gates::past_rounds_stay_readable
             gates::a_gate_made_again_has_no_past
+            gates::gates_are_counted_by_status
             requests::a_request_is_recorded_with_its_event
             requests::a_request_is_answered_once
             requests::a_conflict_records_no_request
@@ -50,6 +51,7 @@ macro_rules! conformance {
             forget::what_is_not_old_is_kept
             forget::a_request_is_forgotten_with_its_answer
             forget::much_is_forgotten_in_steps
+            forget::what_is_forgotten_is_not_counted
             outbox::an_outbox_is_read_as_it_was_saved
             outbox::dead_letters_are_kept_until_they_are_removed
             outbox::an_outbox_is_never_forgotten
@@ -156,6 +158,12 @@ pub async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
         _ = future => false,
         () = std::future::ready(()) => true,
     }
+}
+
+/// Says how many gates have each status, by reading them all.
+pub async fn counted(store: &dyn Store) -> Counts {
+    let query = ListQuery { prefix: prefix(""), unresolved: false, after: None, limit: usize::MAX };
+    store.list(query).await.unwrap().gates.iter().map(|gate| gate.status).collect()
 }
 
 fn is_conflict<T>(result: &Result<T, Error>) -> bool {

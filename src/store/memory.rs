@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Answer, Change, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery,
-    Old, Outbox, OutboxChange, Request, RequestKey, Store, codec,
+    Answer, Change, Counts, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage,
+    ListQuery, Old, Outbox, OutboxChange, Request, RequestKey, Store, codec,
 };
 use crate::domain::{Event, EventKind, Gate, GateName, Revision, Round, Uid, WebhookName};
 
@@ -76,6 +76,18 @@ impl Store for Memory {
 
     fn oldest(&self) -> Revision {
         self.state().forgotten.next()
+    }
+
+    fn counts(&self) -> Counts {
+        self.state().gates.values().map(|event| event.gate.status).collect()
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {

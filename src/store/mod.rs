@@ -4,6 +4,7 @@
 //! the log. A change is durable before [`Store::commit`] answers, and before any method or the feed shows it.
 
 pub mod codec;
+mod counts;
 pub mod memory;
 mod outbox;
 pub mod sled;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 
 use crate::domain::{Event, Gate, GateName, Prefix, Principal, Revision, Round, WebhookName};
 
+pub use counts::Counts;
 pub use outbox::{DeadLetter, DeadlinePlace, Outbox, OutboxChange, Topic};
 
 /// Keeps gates, their history, the answered requests, and how far webhooks have come.
@@ -32,6 +34,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns the oldest revision that the feed can start from: every event from it on is kept.
     fn oldest(&self) -> Revision;
+
+    /// Counts the gates by status.
+    fn counts(&self) -> Counts;
+
+    /// Returns how large the store is, in bytes; 0 where it is nowhere but in memory.
+    fn bytes(&self) -> u64;
+
+    /// Says whether a change could be written now.
+    ///
+    /// # Errors
+    ///
+    /// What [`Store::commit`] would answer with: [`Error::Full`] or [`Error::Failed`].
+    fn writable(&self) -> Result<(), Error>;
 
     /// Reads a gate.
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error>;

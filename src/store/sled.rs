@@ -11,19 +11,21 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use tracing::Instrument;
 
 use self::committer::{Committer, Job};
 use self::disk::{Disk, corrupt, parse_pointer};
 use self::feed::{Changes, Feed};
 use self::room::Room;
 use super::{
-    Answer, Change, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage, ListQuery,
-    Old, Outbox, OutboxChange, Request, RequestKey, Store, codec,
+    Answer, Change, Counts, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage,
+    ListQuery, Old, Outbox, OutboxChange, Request, RequestKey, Store, codec,
 };
 use crate::domain::{Event, Gate, GateName, Prefix, Revision, Round, WebhookName};
+use crate::metrics::COMMIT_SECONDS;
 
 mod barrier;
 mod batch;
@@ -71,8 +73,8 @@ impl Sled {
     }
 
     fn open_with(dir: &Path, cache_bytes: u64, flush_max: Duration) -> Result<Self, Error> {
-        let open::Opened { disk, room, id, revision, forgotten } = open::open(dir, cache_bytes)?;
-        let shared = Arc::new(Shared { disk, feed: Feed::new(revision, forgotten), room, flush_max });
+        let open::Opened { disk, room, id, revision, forgotten, counts } = open::open(dir, cache_bytes)?;
+        let shared = Arc::new(Shared { disk, feed: Feed::new(revision, forgotten, counts), room, flush_max });
         let committer = Committer::start(&shared, revision);
         let committer = committer.map_err(|source| Error::Open { path: dir.to_owned(), source })?;
         let weak = Arc::downgrade(&shared);
@@ -126,6 +128,18 @@ impl Store for Sled {
         self.shared.feed.forgotten().next()
     }
 
+    fn counts(&self) -> Counts {
+        self.shared.feed.counts()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.look(|disk| Ok(disk.db.size_on_disk().unwrap_or_default())).unwrap_or_default()
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        self.shared.writable()
+    }
+
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {
         let feed = &self.shared.feed;
         let Some(event) = self.look(|disk| disk.pointed_event(&keys::gate(keys::GATES, name)))? else {
@@ -160,7 +174,11 @@ impl Store for Sled {
 
     async fn commit(&self, change: Change) -> Result<Arc<Event>, Error> {
         let record = codec::encode_event(&change.event)?;
-        self.committer.submit(|reply| Job::Commit(Box::new(change), record, reply)).await
+        let began = Instant::now();
+        let committing = self.committer.submit(|reply| Job::Commit(Box::new(change), record, reply));
+        let committed = committing.instrument(tracing::info_span!("commit")).await?;
+        metrics::histogram!(COMMIT_SECONDS).record(began.elapsed());
+        Ok(committed)
     }
 
     async fn remember(&self, request: Request, answer: Vec<Revision>) -> Result<(), Error> {
@@ -241,6 +259,17 @@ impl Shared {
         let why: Arc<str> = why.into();
         self.feed.fail(&why);
         why
+    }
+
+    /// Says whether anything can be written now.
+    fn writable(&self) -> Result<(), Error> {
+        match (self.feed.failure(), self.room.is_full()) {
+            (Some(why), _) => Err(Error::Failed(why)),
+            (None, Ok(false)) => Ok(()),
+            (None, Ok(true)) => Err(Error::Full),
+            // A directory that cannot be asked for its room cannot be written to.
+            (None, Err(error)) => Err(Error::Failed(self.fail(&error.to_string()))),
+        }
     }
 
     fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {

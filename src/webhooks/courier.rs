@@ -20,6 +20,7 @@ use super::settings::{Format, Webhook};
 use super::status::Shared;
 use crate::coordinator::{Coordinator, DeadLetter, DeadlinePlace, Outbox, OutboxChange, StoreError, Topic};
 use crate::domain::{GateName, Revision};
+use crate::metrics::{WEBHOOK_ATTEMPTS, WEBHOOK_DEAD_LETTERS, WEBHOOK_PENDING};
 
 mod follow;
 mod letters;
@@ -193,6 +194,7 @@ impl Courier {
         self.changed();
         match result {
             Ok(()) => {
+                self.measure("delivered");
                 self.shared.succeeded(now);
                 if let Some(Parcel { origin: Origin::Letter(number), .. }) = self.lanes.delivered(&gate) {
                     self.redelivering.remove(&number);
@@ -200,6 +202,7 @@ impl Courier {
                 }
             }
             Err(failure) => {
+                self.measure("failed");
                 tracing::warn!("webhook {} could not tell of {gate}: {}", self.webhook.name, failure.problem);
                 self.shared.failed(now, &failure.problem);
                 if let Some(dead) = self.lanes.failed(&gate, now, failure) {
@@ -251,7 +254,16 @@ impl Courier {
         outbox
     }
 
+    fn measure(&self, outcome: &'static str) {
+        metrics::counter!(WEBHOOK_ATTEMPTS, "webhook" => self.webhook.name.to_string(), "outcome" => outcome)
+            .increment(1);
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "few enough")]
     fn tell(&self) {
+        let webhook = self.webhook.name.to_string();
+        metrics::gauge!(WEBHOOK_PENDING, "webhook" => webhook.clone()).set(self.lanes.len() as f64);
+        metrics::gauge!(WEBHOOK_DEAD_LETTERS, "webhook" => webhook).set(self.letters.len() as f64);
         self.shared.tell(self.saved.place, self.lanes.len(), self.letters.len());
     }
 }

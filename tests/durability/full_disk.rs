@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use gatepost::client::{Client, Error, Notice, Update, Wait, Watch};
 use gatepost::proto::{
@@ -10,7 +11,12 @@ use gatepost::proto::{
     Spec, WaitRequest, WatchRequest,
 };
 use tempfile::TempDir;
+use tokio::time::timeout;
 use tonic::Code;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::check::check;
 use crate::image::BALLAST;
@@ -26,6 +32,9 @@ const TIMES: usize = 2;
 
 /// How often to kill and start on a full disk, one time after the other.
 const STARTS: usize = 3;
+
+/// How long the health may take to tell what is so: far more than it needs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const DISK_BYTES: u64 = 128 * 1024 * 1024;
 
@@ -45,9 +54,11 @@ async fn a_full_disk_refuses_changes_and_takes_them_again_without_a_restart() {
         let prefix = format!("load-{time}");
         let journal = fill_under_load(&disk, &server, &prefix, random.u64(..)).await;
         bystander.is_refused_and_reads().await;
+        is_ready(&server, false).await;
         check(&server.address, &prefix, &journal.entries()).await.unwrap();
 
         disk.leave();
+        is_ready(&server, true).await;
         bystander.decides().await;
         assert_eq!(last_told(&mut wait).await.status(), GateStatus::Approved);
         // The watch has missed no event meanwhile.
@@ -94,6 +105,22 @@ async fn a_coordinator_that_was_killed_starts_on_a_full_disk() {
         acknowledged += journal.acknowledged();
     }
     println!("{TEST}: {} starts, changes acknowledged: {acknowledged}, lost: 0", times() * STARTS);
+}
+
+/// Checks whether it says that it takes changes, over HTTP at once and over gRPC soon.
+async fn is_ready(server: &Server, expected: bool) {
+    let ready = reqwest::get(format!("http://{}/readyz", server.address)).await.unwrap();
+    assert_eq!(ready.status(), if expected { 200 } else { 503 }, "{}", ready.text().await.unwrap());
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let mut health = HealthClient::new(endpoint.connect_lazy());
+    let expected = if expected { ServingStatus::Serving } else { ServingStatus::NotServing };
+    let told = async {
+        for service in ["", "gatepost.v1.GateService"] {
+            let request = HealthCheckRequest { service: service.to_owned() };
+            while health.check(request.clone()).await.unwrap().into_inner().status() != expected {}
+        }
+    };
+    timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("it is never told that it is {expected:?}"));
 }
 
 fn times() -> usize {

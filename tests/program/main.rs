@@ -4,10 +4,12 @@
 mod bench;
 mod crash;
 mod demo;
+mod operations;
 #[allow(dead_code, reason = "only the tests of webhooks configure one")]
 mod process;
 mod readme;
 mod rules;
 mod serve;
 mod tour;
+mod traces;
 mod usage;

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use gatepost::domain::{Event, Gate, GateName, Revision, Round, WebhookName};
 use gatepost::store::{
-    Answer, Change, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, ListPage, ListQuery, Old, Outbox,
-    OutboxChange, Request, RequestKey, Store,
+    Answer, Change, Counts, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, ListPage, ListQuery, Old,
+    Outbox, OutboxChange, Request, RequestKey, Store,
 };
 use tokio::time::sleep;
 
@@ -71,6 +71,18 @@ impl Store for Slow {
 
     fn oldest(&self) -> Revision {
         self.store.oldest()
+    }
+
+    fn counts(&self) -> Counts {
+        self.store.counts()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.store.bytes()
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        self.store.writable()
     }
 
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {

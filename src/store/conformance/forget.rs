@@ -111,3 +111,18 @@ pub async fn much_is_forgotten_in_steps(store: Arc<dyn Store>) {
 async fn changes_after(store: &dyn Store, revision: u64) -> Vec<u64> {
     store.changes_after(Revision(revision)).await.unwrap().iter().map(|event| event.revision().0).collect()
 }
+
+/// A gate that is forgotten is no gate.
+pub async fn what_is_forgotten_is_not_counted(store: Arc<dyn Store>) {
+    for gate in ["a", "b", "c"] {
+        make(&*store, gate).await;
+    }
+    act(&*store, "a", approve("alice"), 1).await;
+    act(&*store, "b", wait(), 2).await;
+    forget_all(&*store, below(100)).await;
+    assert_eq!(store.counts(), [Status::Waiting, Status::Pending].into_iter().collect());
+    assert_eq!(store.counts(), counted(&*store).await);
+    act(&*store, "b", approve("alice"), 3).await;
+    forget_all(&*store, below(100)).await;
+    assert_eq!(store.counts(), [Status::Pending].into_iter().collect());
+}

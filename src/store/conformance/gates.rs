@@ -140,3 +140,31 @@ pub async fn a_gate_made_again_has_no_past(store: Arc<dyn Store>) {
     let first = store.past_round(&later, Round::FIRST).await.unwrap().unwrap();
     assert_eq!((first.uid, first.status), (later.uid, Status::Waiting));
 }
+
+/// The counts are those of the gates that there are, after every kind of change.
+pub async fn gates_are_counted_by_status(store: Arc<dyn Store>) {
+    assert_eq!(store.counts(), Counts::default());
+    for gate in ["a", "b", "c", "d"] {
+        make(&*store, gate).await;
+    }
+    act(&*store, "e", create(Spec { auto_approve: true, ..Spec::default() }), 0).await;
+    for (gate, command) in [
+        ("a", wait()),
+        ("a", approve("alice")),
+        ("b", wait()),
+        ("c", reset()),
+        ("d", delete()),
+        ("a", reset()),
+        ("b", approve("bob")),
+        ("e", delete()),
+    ] {
+        act(&*store, gate, command, 1).await;
+        assert_eq!(store.counts(), counted(&*store).await);
+    }
+    let expected: Counts = [Status::Pending, Status::Approved, Status::Pending].into_iter().collect();
+    assert_eq!(store.counts(), expected);
+    // A change that conflicts changes nothing.
+    let stale = change(&name("a"), None, &create(Spec::default()), 2);
+    assert!(is_conflict(&store.commit(stale).await));
+    assert_eq!(store.counts(), expected);
+}

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::disk::{Disk, put_record};
+use super::feed::Published;
 use super::forget::forget_event;
 use super::{keys, outbox};
 use crate::domain::{Event, EventKind, Gate, GateName, Revision, Status};
-use crate::store::{Change, Error, RequestKey, codec};
+use crate::store::{Change, Counts, Error, RequestKey, codec};
 
 /// Changes that become durable together.
 pub struct Batch<'a> {
@@ -24,13 +25,15 @@ pub struct Batch<'a> {
     /// The events, with the sizes of their records.
     events: Vec<(Arc<Event>, usize)>,
     last: Revision,
+    /// The gates by status, after it.
+    counts: Counts,
     /// What is forgotten, but for what is pointed to.
     forgotten: Revision,
 }
 
 impl<'a> Batch<'a> {
     /// Begins a batch behind the last revision.
-    pub fn new(disk: &'a Disk, last: Revision, forgotten: Revision) -> Self {
+    pub fn new(disk: &'a Disk, last: Revision, counts: Counts, forgotten: Revision) -> Self {
         Self {
             disk,
             writes: sled::Batch::default(),
@@ -39,6 +42,7 @@ impl<'a> Batch<'a> {
             has_outbox: false,
             events: Vec::new(),
             last,
+            counts,
             forgotten,
         }
     }
@@ -96,9 +100,12 @@ impl<'a> Batch<'a> {
         self.events.is_empty() && self.requests.is_empty() && !self.has_outbox
     }
 
-    /// Returns what to write, and the events to publish once it is durable.
-    pub fn into_parts(self) -> (sled::Batch, Vec<(Arc<Event>, usize)>) {
-        (self.writes, self.events)
+    /// Returns what to write, and what to publish once it is durable.
+    pub fn into_parts(mut self) -> (sled::Batch, Published) {
+        if !self.events.is_empty() {
+            self.writes.insert(keys::COUNTS, self.counts.to_bytes());
+        }
+        (self.writes, Published { events: self.events, counts: self.counts })
     }
 
     /// Removes what was kept only because it was the state of a gate.
@@ -115,6 +122,7 @@ impl<'a> Batch<'a> {
         let after = Some(&event.gate).filter(|_| event.kind != EventKind::Deleted);
 
         self.gates.insert(name.clone(), after.map(|gate| gate.revision));
+        self.counts.moved(before.map(|gate| gate.status), after.map(|gate| gate.status));
         let writes = &mut self.writes;
         writes.insert(keys::history(name, revision), &[]);
         set(writes, keys::gate(keys::GATES, name), after.map(|gate| gate.revision.0.to_be_bytes()));

@@ -3,15 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 use std::{io, mem};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::Batch;
+use super::feed::Published;
 use super::forget::Forgetting;
 use super::watchdog::Watchdog;
 use super::{Shared, outbox, panic_text};
 use crate::domain::{Event, Revision};
+use crate::metrics::{BATCH_EVENTS, SYNC_SECONDS};
 use crate::store::{Change, Error, Old, RequestKey};
 
 /// The most changes in one batch: a flush costs the same for one as for many, and nobody waits long for the others.
@@ -99,7 +102,7 @@ impl Worker {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut next = None;
         while let Some(job) = next.take().or_else(|| queue.blocking_recv()) {
-            if let Some(error) = self.refusal() {
+            if let Err(error) = self.shared.writable() {
                 job.refuse(error);
                 continue;
             }
@@ -118,22 +121,10 @@ impl Worker {
         }
     }
 
-    /// Says why nothing can be written now, if so.
-    fn refusal(&self) -> Option<Error> {
-        let Shared { feed, room, .. } = &*self.shared;
-        match (feed.failure(), room.is_full()) {
-            (Some(why), _) => Some(Error::Failed(why)),
-            (None, Ok(false)) => None,
-            (None, Ok(true)) => Some(Error::Full),
-            // A directory that cannot be asked for its room cannot be written to.
-            (None, Err(error)) => Some(Error::Failed(self.shared.fail(&error.to_string()))),
-        }
-    }
-
     /// Writes what is queued, and returns a job that has to be done by itself.
     fn write_batch(&mut self, first: Job, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
         let shared = Arc::clone(&self.shared);
-        let mut batch = Batch::new(&shared.disk, self.last, shared.feed.forgotten());
+        let mut batch = Batch::new(&shared.disk, self.last, shared.feed.counts(), shared.feed.forgotten());
         let mut alone = None;
         let mut answers = Vec::new();
         let mut bytes = 0;
@@ -151,8 +142,8 @@ impl Worker {
             next = if is_full { None } else { queue.try_recv().ok() };
         }
         let is_empty = batch.is_empty();
-        let (writes, events) = batch.into_parts();
-        if !is_empty && let Err(error) = self.make_durable(writes, events) {
+        let (writes, published) = batch.into_parts();
+        if !is_empty && let Err(error) = self.make_durable(writes, published) {
             let why = shared.fail(&error.to_string());
             for answer in answers {
                 answer.refuse(&why);
@@ -166,30 +157,37 @@ impl Worker {
 
     fn forget(&mut self, old: Old, reply: Reply<bool>) {
         let shared = Arc::clone(&self.shared);
-        let answer = Forgetting::of(&shared.disk, shared.feed.forgotten(), self.last, old).and_then(|forgetting| {
-            let Forgetting { writes, until, more, .. } = forgetting;
-            if until > shared.feed.forgotten() {
-                // First, so that nobody takes for complete what is about to be removed.
-                shared.feed.forgetting(until);
-                let written = self.make_durable(writes, Vec::new());
-                written.map_err(|error| Error::Failed(shared.fail(&error.to_string())))?;
-            }
-            Ok(more)
-        });
+        let feed = &shared.feed;
+        let answer =
+            Forgetting::of(&shared.disk, feed.forgotten(), self.last, feed.counts(), old).and_then(|forgetting| {
+                let Forgetting { writes, until, more, counts, .. } = forgetting;
+                if until > feed.forgotten() {
+                    // First, so that nobody takes for complete what is about to be removed.
+                    feed.forgetting(until);
+                    let written = self.make_durable(writes, Published { events: Vec::new(), counts });
+                    written.map_err(|error| Error::Failed(shared.fail(&error.to_string())))?;
+                }
+                Ok(more)
+            });
         // Who asked may have gone.
         drop(reply.send(answer));
     }
 
-    fn make_durable(&mut self, writes: sled::Batch, events: Vec<(Arc<Event>, usize)>) -> sled::Result<()> {
+    fn make_durable(&mut self, writes: sled::Batch, published: Published) -> sled::Result<()> {
         let disk = &self.shared.disk;
         self.batch += 1;
         self.shared.feed.applying(self.batch);
         disk.db.apply_batch(writes)?;
         #[cfg(test)]
         disk.call_before_flush();
+        let began = Instant::now();
         self.watchdog.watch(|| disk.db.flush())?;
-        self.last = events.last().map_or(self.last, |(event, _)| event.revision());
-        self.shared.feed.publish(self.batch, events);
+        metrics::histogram!(SYNC_SECONDS).record(began.elapsed());
+        if !published.events.is_empty() {
+            metrics::histogram!(BATCH_EVENTS).record(u32::try_from(published.events.len()).unwrap_or(u32::MAX));
+        }
+        self.last = published.events.last().map_or(self.last, |(event, _)| event.revision());
+        self.shared.feed.publish(self.batch, published);
         Ok(())
     }
 }

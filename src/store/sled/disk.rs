@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::keys;
 use crate::domain::{Event, Revision};
-use crate::store::{Answer, Error, RequestKey, codec};
+use crate::store::{Answer, Counts, Error, RequestKey, codec};
 
 /// The longest part of a record.
 ///
@@ -78,6 +78,25 @@ impl Disk {
             let revision = keys::last_revision(&key).ok_or_else(|| corrupt(&key, "the key is too short"))?;
             codec::decode_event(revision, &bytes)
         })
+    }
+
+    /// Reads how many gates have each status, if that was written.
+    pub fn counts(&self) -> Result<Option<Counts>, Error> {
+        let record = self.db.get(keys::COUNTS).map_err(|error| unreadable(keys::COUNTS, &error))?;
+        Ok(record.and_then(|record| Counts::from_bytes(&record)))
+    }
+
+    /// Counts the gates by reading them all. One that cannot be read has no status.
+    pub fn count(&self) -> Result<Counts, Error> {
+        let mut counts = Counts::default();
+        for entry in self.index(vec![keys::GATES]..vec![keys::GATES + 1]) {
+            match self.pointed_event(&entry?.0) {
+                Ok(event) => counts.moved(None, event.map(|event| event.gate.status)),
+                Err(Error::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(counts)
     }
 
     /// Reads how a request was answered.

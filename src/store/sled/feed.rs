@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::domain::{Event, Revision};
-use crate::store::Error;
+use crate::store::{Counts, Error};
 
 /// The most memory for recent events, as an estimate: a minute of busy traffic. Who is further behind reads the log.
 const RECENT_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -27,6 +27,14 @@ pub struct Feed {
     recent: Mutex<Recent>,
 }
 
+/// What a batch makes known once it is durable.
+pub struct Published {
+    /// The events, with the sizes of their records.
+    pub events: Vec<(Arc<Event>, usize)>,
+    /// The gates by status, after them.
+    pub counts: Counts,
+}
+
 #[derive(Debug, Default)]
 struct Progress {
     durable: Revision,
@@ -34,6 +42,7 @@ struct Progress {
     batch: u64,
     /// Events up to this one may be missing.
     forgotten: Revision,
+    counts: Counts,
 }
 
 #[derive(Debug)]
@@ -54,10 +63,10 @@ pub enum Changes {
 }
 
 impl Feed {
-    /// Makes the feed of a store whose last event is at a revision, with some forgotten.
-    pub fn new(durable: Revision, forgotten: Revision) -> Self {
+    /// Makes the feed of a store whose last event is at a revision, with some forgotten, and of its gates by status.
+    pub fn new(durable: Revision, forgotten: Revision, counts: Counts) -> Self {
         Self {
-            progress: watch::Sender::new(Progress { durable, forgotten, ..Progress::default() }),
+            progress: watch::Sender::new(Progress { durable, forgotten, counts, ..Progress::default() }),
             failure: watch::Sender::new(None),
             applied: AtomicU64::new(0),
             recent: Mutex::new(Recent { events: VecDeque::new(), bytes: 0, after: durable }),
@@ -72,6 +81,11 @@ impl Feed {
     /// Returns the revision up to which events may be missing.
     pub fn forgotten(&self) -> Revision {
         self.progress.borrow().forgotten
+    }
+
+    /// Returns the durable gates by status.
+    pub fn counts(&self) -> Counts {
+        self.progress.borrow().counts
     }
 
     /// Says that events up to a revision are about to be removed.
@@ -90,8 +104,8 @@ impl Feed {
         self.applied.store(batch, Ordering::SeqCst);
     }
 
-    /// Says that a batch is durable, with its events and the size of each record.
-    pub fn publish(&self, batch: u64, events: impl IntoIterator<Item = (Arc<Event>, usize)>) {
+    /// Says that a batch is durable.
+    pub fn publish(&self, batch: u64, Published { events, counts }: Published) {
         // Nothing in here panics half-way through a change, so poisoned or not, it is whole.
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         for (event, record_bytes) in events {
@@ -101,6 +115,7 @@ impl Feed {
         // Under the lock, so that what is announced is there.
         self.progress.send_modify(|progress| {
             progress.batch = batch;
+            progress.counts = counts;
             progress.durable = last.unwrap_or(progress.durable);
         });
     }

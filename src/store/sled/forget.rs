@@ -6,7 +6,7 @@
 use super::disk::{Disk, corrupt};
 use super::keys;
 use crate::domain::{Event, EventKind, Revision, Uid};
-use crate::store::{Error, Old};
+use crate::store::{Counts, Error, Old};
 
 /// The most events that are looked at in one go: a batch of about the usual size, between those of callers.
 const EVENTS_MAX: usize = 64;
@@ -20,12 +20,14 @@ pub struct Forgetting<'a> {
     pub until: Revision,
     /// Whether there is more.
     pub more: bool,
+    /// The gates by status, after it.
+    pub counts: Counts,
 }
 
 impl<'a> Forgetting<'a> {
     /// Looks at the next events after `forgotten`.
-    pub fn of(disk: &'a Disk, forgotten: Revision, last: Revision, old: Old) -> Result<Self, Error> {
-        let mut this = Self { disk, writes: sled::Batch::default(), until: forgotten, more: false };
+    pub fn of(disk: &'a Disk, forgotten: Revision, last: Revision, counts: Counts, old: Old) -> Result<Self, Error> {
+        let mut this = Self { disk, writes: sled::Batch::default(), until: forgotten, more: false, counts };
         let mut looked_at = 0;
         for event in disk.events(forgotten, last).take(EVENTS_MAX) {
             let event = match event {
@@ -46,6 +48,7 @@ impl<'a> Forgetting<'a> {
         }
         this.more = looked_at == EVENTS_MAX;
         this.writes.insert(keys::FORGOTTEN, &this.until.0.to_be_bytes());
+        this.writes.insert(keys::COUNTS, this.counts.to_bytes());
         Ok(this)
     }
 
@@ -58,6 +61,7 @@ impl<'a> Forgetting<'a> {
         }
         if is_state {
             self.writes.remove(keys::gate(keys::GATES, &gate.name));
+            self.counts.moved(Some(gate.status), None);
         }
         if is_state || event.kind == EventKind::Deleted {
             self.forget_rounds(&gate.uid)?;

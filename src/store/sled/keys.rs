@@ -39,6 +39,9 @@ pub const LAST_REVISION: &[u8] = b"mrevision";
 /// The revision up to which events have been forgotten, but for those that are pointed to.
 pub const FORGOTTEN: &[u8] = b"mforgotten";
 
+/// How many gates have each status.
+pub const COUNTS: &[u8] = b"mcounts";
+
 /// The index of all gates.
 pub const GATES: u8 = b'g';
 /// The index of the gates that are not resolved.

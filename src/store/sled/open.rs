@@ -15,7 +15,7 @@ use super::disk::{Disk, parse_pointer};
 use super::room::Room;
 use super::{barrier, keys, length, panic_text};
 use crate::domain::Revision;
-use crate::store::Error;
+use crate::store::{Counts, Error};
 
 /// The layout that is written, see [`keys`].
 const FORMAT: u8 = 1;
@@ -41,6 +41,8 @@ pub struct Opened {
     pub revision: Revision,
     /// The revision up to which events may be missing.
     pub forgotten: Revision,
+    /// Its gates by status.
+    pub counts: Counts,
 }
 
 /// Opens a store, and makes it if there is none.
@@ -68,9 +70,14 @@ pub fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, Error> {
     };
     let (id, revision) = read_meta(dir, &disk.db)?;
     let forgotten = disk.pointer(keys::FORGOTTEN)?.unwrap_or(Revision::ZERO);
+    let counts = match disk.counts()? {
+        Some(counts) => counts,
+        // It was last written by a gatepost that did not count.
+        None => disk.count()?,
+    };
     length::keep_all(&sled_dir.join("db")).map_err(io_failed)?;
     room.keep().map_err(io_failed)?;
-    Ok(Opened { disk, room, id, revision, forgotten })
+    Ok(Opened { disk, room, id, revision, forgotten, counts })
 }
 
 fn lock(dir: &Path) -> Result<File, Error> {

@@ -184,3 +184,25 @@ fn what_is_no_store_is_refused() {
     let error = Sled::open(broken.path(), CACHE_BYTES).unwrap_err();
     assert!(matches!(&error, Error::Corrupt { problem, .. } if problem.contains("restore a backup")), "{error}");
 }
+
+#[tokio::test]
+async fn gates_are_counted_at_once_after_a_start_and_anew_where_they_never_were() {
+    let (store, dir) = temporary();
+    make(&store, "a").await;
+    make(&store, "b").await;
+    act(&store, "b", approve("alice"), 1).await;
+    let counts = store.counts();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!((store.shared.disk.counts().unwrap(), store.counts()), (Some(counts), counts));
+
+    // As by a gatepost that did not count.
+    store.shared.disk.db.remove(keys::COUNTS).unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!((store.shared.disk.counts().unwrap(), store.counts()), (None, counts));
+    make(&store, "c").await;
+    let counts = store.counts();
+    drop(store);
+    assert_eq!(open(dir.path()).shared.disk.counts().unwrap(), Some(counts));
+}

@@ -1,0 +1,72 @@
+//! What a coordinator tells of itself: its log on the standard error, and its traces to a collector.
+
+use std::io;
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
+
+use super::failure::{Failure, chain};
+use crate::config::LogFormat;
+
+/// How long the end of the process waits for a collector that does not take the last traces.
+const FLUSH_MAX: Duration = Duration::from_secs(3);
+
+/// What has to be ended with the process.
+pub(super) struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Begins to tell: events to the standard error, spans to the collector if there is one. Without, they cost nothing.
+    pub fn start(level: &str, format: LogFormat, collector: Option<&str>) -> Result<Self, Failure> {
+        let failed = |error: &dyn std::error::Error| Failure::Here(format!("cannot send traces: {}", chain(error)));
+        let traces = collector.map(provider).transpose().map_err(|error| failed(&error))?;
+        let spans = traces.as_ref().map(|traces| {
+            let ours = traces.tracer("gatepost");
+            let is_ours = |it: &Metadata<'_>| it.is_span() && it.target().starts_with("gatepost");
+            tracing_opentelemetry::layer().with_tracer(ours).with_filter(filter_fn(is_ours))
+        });
+        tracing_subscriber::registry().with(log(level, format)).with(spans).init();
+        Ok(Self { traces })
+    }
+
+    /// Sends what is left. A collector that cannot be reached is given up.
+    pub async fn end(self) {
+        let Some(traces) = self.traces else { return };
+        let flushed = tokio::task::spawn_blocking(move || traces.shutdown_with_timeout(FLUSH_MAX)).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::warn!("the last traces were not taken: {error}");
+        }
+    }
+}
+
+/// Writes to the standard error those events that `GATEPOST_LOG` or `RUST_LOG` ask for.
+fn log(level: &str, format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let asked = ["GATEPOST_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
+    let filter = EnvFilter::new(asked.as_deref().unwrap_or(level));
+    let filter = filter.and(filter_fn(|it: &Metadata<'_>| it.is_event()));
+    let layer = fmt::layer().with_writer(io::stderr);
+    match format {
+        LogFormat::Text => {
+            let coloured = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+            layer.with_ansi(coloured).with_filter(filter).boxed()
+        }
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+    }
+}
+
+/// Sends spans to a collector, in batches and from a thread of its own: what is not taken in time is dropped.
+fn provider(collector: &str) -> Result<SdkTracerProvider, opentelemetry_otlp::ExporterBuildError> {
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(collector).build()?;
+    let resource = Resource::builder().with_service_name("gatepost");
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build())
+}

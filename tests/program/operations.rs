@@ -1,0 +1,228 @@
+//! What a coordinator tells those who run it: health, metrics and its log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use gatepost::metrics::{Kind, METRICS};
+use prometheus_parse::{Sample, Scrape, Value};
+
+use crate::process::{Coordinator, http, ready, serve};
+
+/// How long anything may take: far more than it needs on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
+
+/// Reads the metrics with a parser that is not ours.
+fn scrape(address: &str) -> Vec<Sample> {
+    let (code, text) = http(address, "GET", "/metrics", &[], "");
+    assert_eq!(code, 200, "{text}");
+    Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap().samples
+}
+
+/// Returns the number of the one sample with these labels; none if there is none.
+fn value(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    let fits = |sample: &&Sample| {
+        sample.metric == name && labels.iter().all(|(label, value)| sample.labels.get(label) == Some(value))
+    };
+    let mut found = samples.iter().filter(fits).map(|sample| match &sample.value {
+        Value::Counter(number) | Value::Gauge(number) | Value::Untyped(number) => *number,
+        other => panic!("{name} is {other:?}"),
+    });
+    let number = found.next();
+    assert_eq!(found.next(), None, "{name} {labels:?} is there more than once");
+    number
+}
+
+/// Asks until it is so; what is counted is counted soon.
+fn until(is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it is never so");
+    }
+}
+
+/// Lets everything happen that is measured.
+fn traffic(coordinator: &Coordinator) {
+    let address = coordinator.address();
+    for gate in ["approved", "pending"] {
+        assert_eq!(coordinator.run(&["create", gate]).code, Some(0));
+    }
+    let waiting = coordinator.wait(&["approved"]);
+    // Before what it is to tell, so that it hears of it as it happens.
+    let watching = coordinator.command(&["watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut watching = crate::process::Ending(watching);
+    let mut told = BufReader::new(watching.0.stdout.take().unwrap());
+    until(|| value(&scrape(address), "gatepost_watches", &[]) == Some(1.0));
+    assert_eq!(value(&scrape(address), "gatepost_waiters", &[]), Some(1.0));
+    assert_eq!(coordinator.run(&["approve", "approved", "--comment", "fine"]).code, Some(0));
+    assert_eq!(waiting.end().code, Some(0));
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert!(line.contains("approved"), "{line}");
+    // Deleted before it was decided: a decision too.
+    assert_eq!(coordinator.run(&["create", "deleted"]).code, Some(0));
+    assert_eq!(coordinator.run(&["delete", "deleted"]).code, Some(0));
+    assert_eq!(coordinator.run(&["wait", "timed-out", "--timeout", "1ms"]).code, Some(11));
+    // Deleted after it was decided: none.
+    assert_eq!(coordinator.run(&["wait", "gone", "--timeout", "1ms"]).code, Some(11));
+    assert_eq!(coordinator.run(&["delete", "gone"]).code, Some(0));
+}
+
+#[test]
+fn what_is_measured_is_what_the_table_and_the_documentation_list() {
+    let coordinator = Coordinator::start();
+    traffic(&coordinator);
+    // The parser shows the sum and the count of a histogram as samples of their own.
+    let (parts, samples): (Vec<_>, Vec<_>) = scrape(coordinator.address()).into_iter().partition(|sample| {
+        let histogram = sample.metric.strip_suffix("_sum").or(sample.metric.strip_suffix("_count"));
+        METRICS.iter().any(|metric| matches!(metric.kind, Kind::Histogram(_)) && histogram == Some(metric.name))
+    });
+    for count in parts.iter().filter(|part| part.metric.ends_with("_count")) {
+        assert!(matches!(count.value, Value::Untyped(count) if count >= 1.0), "it was never recorded: {count:?}");
+    }
+    let shown: BTreeSet<_> = samples.iter().map(|sample| sample.metric.as_str()).collect();
+    assert_eq!(shown, METRICS.iter().map(|metric| metric.name).collect());
+    for metric in METRICS {
+        for sample in samples.iter().filter(|sample| sample.metric == metric.name) {
+            let is_kind = match (metric.kind, &sample.value) {
+                (Kind::Counter, Value::Counter(_)) | (Kind::Gauge, Value::Gauge(_)) => true,
+                (Kind::Histogram(buckets), Value::Histogram(counts)) => counts.len() == buckets.len() + 1,
+                _ => false,
+            };
+            assert!(is_kind, "{sample:?} is no {:?}", metric.kind);
+            let labels: BTreeSet<_> = sample.labels.keys().map(String::as_str).collect();
+            assert_eq!(labels, metric.labels.iter().copied().collect(), "{}", metric.name);
+        }
+    }
+
+    let rows = OPERATIONS.lines().skip_while(|line| !line.starts_with("| Metric |")).skip(2);
+    let rows: Vec<_> = rows.take_while(|line| line.starts_with('|')).collect();
+    let expected = METRICS.iter().map(|metric| {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram(_) => "histogram",
+        };
+        let labels = metric.labels.join(", ");
+        let labels = if labels.is_empty() { labels } else { format!("{labels} ") };
+        format!("| `{}` | {kind} | {} | {labels}| {} |", metric.name, metric.unit, metric.help)
+    });
+    assert_eq!(rows, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_decision_and_every_gate_is_counted_once() {
+    let mut coordinator = Coordinator::start();
+    traffic(&coordinator);
+    let samples = scrape(coordinator.address());
+    let decisions = |samples: &[Sample]| {
+        let all = samples.iter().filter(|sample| sample.metric == "gatepost_decisions_total");
+        let labelled = all.map(|sample| {
+            let Value::Counter(count) = sample.value else { panic!("{sample:?}") };
+            (format!("{} {}", &sample.labels["verdict"], &sample.labels["cause"]), count)
+        });
+        labelled.collect::<BTreeMap<_, _>>()
+    };
+    let expected = [("APPROVED DECISION", 1.0), ("REJECTED CANCELLED", 1.0), ("TIMED_OUT TIMEOUT", 2.0)];
+    let expected: BTreeMap<_, _> = expected.map(|(labels, count)| (labels.to_owned(), count)).into();
+    assert_eq!(decisions(&samples), expected);
+
+    let counts = [("PENDING", 1.0), ("WAITING", 0.0), ("APPROVED", 1.0), ("REJECTED", 0.0), ("TIMED_OUT", 1.0)];
+    for (status, count) in counts {
+        assert_eq!(value(&samples, "gatepost_gates", &[("status", status)]), Some(count), "{status}");
+    }
+    coordinator.crash(|| {});
+    let samples = scrape(coordinator.address());
+    for (status, count) in counts {
+        assert_eq!(value(&samples, "gatepost_gates", &[("status", status)]), Some(count), "{status} after a crash");
+    }
+    assert_eq!(decisions(&samples), BTreeMap::new(), "what was decided before is no decision of this process");
+    // Who went away is counted no more.
+    for gauge in ["gatepost_watches", "gatepost_waiters"] {
+        until(|| value(&scrape(coordinator.address()), gauge, &[]) == Some(0.0));
+    }
+}
+
+#[test]
+fn calls_over_grpc_and_json_are_counted_alike() {
+    let coordinator = Coordinator::start();
+    let json = [("Content-Type", "application/json")];
+    let approve = || http(coordinator.address(), "POST", "/v1/gates/a:approve", &json, "{}").0;
+    assert_eq!(approve(), 404);
+    assert_eq!(coordinator.run(&["create", "a"]).code, Some(0));
+    assert_eq!(approve(), 200);
+    assert_eq!(approve(), 400);
+    assert_eq!(http(coordinator.address(), "POST", "/v1/gates", &json, r#"{"gate":"b"}"#).0, 200);
+    let samples = scrape(coordinator.address());
+    for (method, code, count) in [
+        ("CreateGate", "Ok", 2.0),
+        ("Approve", "Ok", 1.0),
+        ("Approve", "NotFound", 1.0),
+        ("Approve", "FailedPrecondition", 1.0),
+    ] {
+        let labels = [("method", method), ("code", code)];
+        assert_eq!(value(&samples, "gatepost_call_seconds_count", &labels), Some(count), "{method} {code}");
+    }
+}
+
+#[test]
+fn a_coordinator_that_serves_is_alive_and_ready() {
+    let coordinator = Coordinator::start();
+    assert_eq!(http(coordinator.address(), "GET", "/healthz", &[], ""), (200, "ok\n".to_owned()));
+    assert_eq!(http(coordinator.address(), "GET", "/readyz", &[], ""), (200, "ready\n".to_owned()));
+    assert_eq!(http(coordinator.address(), "POST", "/readyz", &[], "").0, 405);
+}
+
+/// Runs one with a log format, makes decisions, stops it, and returns its log.
+fn log_of(format: &str, decide: impl FnOnce(&str)) -> Vec<String> {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = serve("127.0.0.1:0", &home.path().join("data"));
+    let (mut process, said) = ready(command.args(["--log-format", format]).stderr(Stdio::piped()));
+    let address = said.split("http://").nth(1).unwrap().split(',').next().unwrap();
+    decide(address);
+    let log = process.0.stderr.take().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&process.0), rustix::process::Signal::TERM).unwrap();
+    BufReader::new(log).lines().map(Result::unwrap).collect()
+}
+
+#[test]
+fn each_decision_is_one_line_of_the_log_without_what_people_wrote() {
+    let decide = |address: &str| {
+        let json = [("Content-Type", "application/json")];
+        for (path, body) in [
+            ("/v1/gates", r#"{"gate":"a/b"}"#),
+            ("/v1/gates", r#"{"gate":"c","spec":{"autoApprove":true}}"#),
+            ("/v1/gates/a/b:reject", r#"{"reason":"secret\ndecided gate=\"x\" status=\"APPROVED\""}"#),
+        ] {
+            assert_eq!(http(address, "POST", path, &json, body).0, 200, "{path}");
+        }
+        // It follows the decisions: the log has them once the counter does.
+        until(|| scrape(address).iter().filter(|it| it.metric == "gatepost_decisions_total").count() == 2);
+    };
+    let lines = log_of("json", decide);
+    let lines: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let decided: Vec<_> = lines.iter().filter(|line| line["message"] == "decided").collect();
+    let [first, second] = decided[..] else { panic!("{decided:?}") };
+    assert_eq!(
+        (&first["gate"], &first["cause"], &first["status"]),
+        (&"c".into(), &"AUTO_APPROVE".into(), &"APPROVED".into())
+    );
+    assert_eq!((&second["gate"], &second["by"], &second["revision"]), (&"a/b".into(), &"anonymous".into(), &3.into()));
+    assert_eq!(
+        (&second["round"], &second["status"], &second["waited_seconds"]),
+        (&1.into(), &"REJECTED".into(), &serde_json::Value::Null)
+    );
+
+    let lines = log_of("text", decide);
+    let decided: Vec<_> = lines.iter().filter(|line| line.contains("decided")).collect();
+    assert_eq!(decided.len(), 2, "{lines:#?}");
+    assert!(
+        decided[1]
+            .ends_with(r#"decided gate="a/b" round=1 status="REJECTED" cause="DECISION" by="anonymous" revision=3"#),
+        "{decided:?}"
+    );
+    assert!(!lines.iter().any(|line| line.contains("secret")), "{lines:#?}");
+}
