@@ -79,7 +79,7 @@ pub struct Lanes<M> {
     give_up_after: Duration,
     /// The longest pause, before its random part.
     max_pause: Duration,
-    /// The gates that failed since the last success.
+    /// Gates that failed since the last success, up to as many as say that the receiver is down.
     failing: HashSet<GateName>,
     /// The pauses since the last success, once the receiver is down.
     pauses: ExponentialBackoff,
@@ -179,7 +179,9 @@ impl<M: Clone> Lanes<M> {
     /// Says that the message of a gate that was out has failed, and returns it if it is given up.
     pub fn failed(&mut self, gate: &GateName, now: SystemTime, failure: Failure) -> Option<Dead<M>> {
         self.back(gate);
-        self.failing.insert(gate.clone());
+        if !self.is_down() {
+            self.failing.insert(gate.clone());
+        }
         self.last_problem.clone_from(&failure.problem);
         if let Some(asked) = failure.retry_after {
             self.resume = self.resume.max(now + asked.min(RETRY_AFTER_MAX));

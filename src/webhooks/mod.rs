@@ -34,13 +34,11 @@ const COMMANDS_MAX: usize = 16;
 
 /// The webhooks that are configured, for those who ask about them.
 #[derive(Default)]
-pub struct Webhooks {
-    coordinator: Option<Arc<Coordinator>>,
-    entries: Vec<Entry>,
-}
+pub struct Webhooks(Vec<Entry>);
 
 struct Entry {
     webhook: Arc<Webhook>,
+    coordinator: Arc<Coordinator>,
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
 }
@@ -95,21 +93,13 @@ pub async fn open(
     for webhook in webhooks {
         let (webhook, shared) = (Arc::new(webhook), Arc::new(Shared::default()));
         let (commands, to_courier) = mpsc::channel(COMMANDS_MAX);
-        let (coordinator, transport) = (Arc::clone(coordinator), Arc::clone(transport));
-        couriers.push(
-            Courier::open(
-                Arc::clone(&webhook),
-                coordinator,
-                transport,
-                sender.clone(),
-                Arc::clone(&shared),
-                to_courier,
-            )
-            .await?,
-        );
-        entries.push(Entry { webhook, shared, commands });
+        let transport = Arc::clone(transport);
+        let (on, telling) = (Arc::clone(coordinator), Arc::clone(&shared));
+        let courier = Courier::open(Arc::clone(&webhook), on, transport, sender.clone(), telling, to_courier);
+        couriers.push(courier.await?);
+        entries.push(Entry { webhook, coordinator: Arc::clone(coordinator), shared, commands });
     }
-    Ok((Webhooks { coordinator: Some(Arc::clone(coordinator)), entries }, Couriers(couriers)))
+    Ok((Webhooks(entries), Couriers(couriers)))
 }
 
 impl Couriers {
@@ -136,7 +126,7 @@ impl Couriers {
 impl Webhooks {
     /// Lists the webhooks in the order of the configuration, with how they fare.
     pub fn list(&self) -> impl Iterator<Item = (&Webhook, Status)> {
-        self.entries.iter().map(|entry| (&*entry.webhook, entry.shared.status()))
+        self.0.iter().map(|entry| (&*entry.webhook, entry.shared.status()))
     }
 
     /// Reads dead letters of a webhook in the order of their numbers, from a number on.
@@ -145,11 +135,8 @@ impl Webhooks {
     ///
     /// If there is no such webhook, or the store's.
     pub async fn dead_letters(&self, webhook: &str, from: u64, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        let name = &self.entry(webhook)?.webhook.name;
-        match &self.coordinator {
-            Some(coordinator) => Ok(coordinator.dead_letters(name, from, limit).await?),
-            None => Ok(Vec::new()),
-        }
+        let entry = self.entry(webhook)?;
+        Ok(entry.coordinator.dead_letters(&entry.webhook.name, from, limit).await?)
     }
 
     /// Has a dead letter delivered again, behind what its gate has to tell. It stays where it is until it is delivered.
@@ -178,7 +165,7 @@ impl Webhooks {
     }
 
     fn entry(&self, webhook: &str) -> Result<&Entry, Error> {
-        let entry = self.entries.iter().find(|entry| entry.webhook.name.as_str() == webhook);
+        let entry = self.0.iter().find(|entry| entry.webhook.name.as_str() == webhook);
         entry.ok_or_else(|| Error::NoSuchWebhook(webhook.to_owned()))
     }
 }
