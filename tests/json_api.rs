@@ -94,6 +94,8 @@ async fn each_route_makes_its_call() {
     assert_eq!(approved["resolution"]["reason"], "fine");
     assert_eq!(approved["resolution"]["inputs"]["percent"], 5.0);
     let reset = http.post("/v1/gates/a/b:reset", &json!({})).await;
+    let known = http.post("/v1/gates/a/b:reportEvidence", &json!({"facts": {"tests": "passed"}})).await;
+    assert_eq!(known["evidence"], json!({"tests": "passed"}));
     assert_eq!(reset["round"], 2);
     let rejected = http.post("/v1/gates/a/b:reject", &json!({"reason": "no", "round": 2})).await;
     assert_eq!(
@@ -115,9 +117,9 @@ async fn each_route_makes_its_call() {
         history["events"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
     };
     let history = http.get("/v1/gates/a/b/events").await;
-    assert_eq!(kinds(&history).len(), 5);
+    assert_eq!(kinds(&history).len(), 6);
     assert_eq!(kinds(&http.get("/v1/events?prefix=a").await), kinds(&history));
-    assert_eq!(kinds(&http.get("/v1/events").await).len(), 6);
+    assert_eq!(kinds(&http.get("/v1/events").await).len(), 7);
 
     let (status, _, answer) = http.json(Method::DELETE, "/v1/gates/c", &[], "").await;
     assert_eq!((status, answer), (StatusCode::OK, json!({})));
@@ -178,7 +180,7 @@ async fn what_is_no_request_of_ours_is_refused() {
         let (status, _, answer) = http.json(Method::POST, approve, &headers, body).await;
         assert_eq!((status, reason(&answer)), (code, expected), "{headers:?}: {answer}");
     }
-    for path in ["/v1/gates/a:approve", "/v1/gates/a:reject", "/v1/gates/a:reset"] {
+    for path in ["/v1/gates/a:approve", "/v1/gates/a:reject", "/v1/gates/a:reset", "/v1/gates/a:reportEvidence"] {
         let (status, headers, answer) = http.json(Method::GET, path, &[], "").await;
         assert_eq!((status, &headers["allow"]), (StatusCode::METHOD_NOT_ALLOWED, &"POST".parse().unwrap()), "{answer}");
     }

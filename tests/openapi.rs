@@ -38,6 +38,14 @@ const CALLS: &[(&str, &str, &str, &str, u16)] = &[
     ("GET", "/v1/gates/{gate}:wait", "/v1/gates/a/b:wait?timeout=0.001s&waiter.id=job-7&waiter.host=ci-3", "", 200),
     ("GET", "/v1/gates/{gate}:wait", "/v1/gates/a/b:wait?timeout=1h", "", 400),
     ("GET", "/v1/gates/{gate}:wait", "/v1/gates/nothing:wait", "", 404),
+    (
+        "POST",
+        "/v1/gates/{gate}:reportEvidence",
+        "/v1/gates/a/b:reportEvidence",
+        r#"{"facts":{"tests":"passed"},"round":1}"#,
+        200,
+    ),
+    ("POST", "/v1/gates/{gate}:reportEvidence", "/v1/gates/a/b:reportEvidence", r#"{"facts":{}}"#, 400),
     ("POST", "/v1/gates/{gate}:approve", "/v1/gates/a/b:approve", r#"{"round":7}"#, 409),
     ("POST", "/v1/gates/{gate}:approve", "/v1/gates/a/b:approve", r#"{"validateOnly":true}"#, 200),
     (

@@ -15,6 +15,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
+/// A rule, and a webhook that nobody takes.
+const OUTSIDE: &str = r#"
+[[rule]]
+name = "dev"
+when = "'stage' in labels && labels.stage == 'dev'"
+action = "approve"
+
+[[webhook]]
+name = "nobody"
+format = "slack"
+url = "http://127.0.0.1:1/"
+"#;
+
 /// Reads the metrics with a parser that is not ours.
 fn scrape(address: &str) -> Vec<Sample> {
     let (code, text) = http(address, "GET", "/metrics", &[], "");
@@ -73,8 +86,14 @@ fn traffic(coordinator: &Coordinator) {
 
 #[test]
 fn what_is_measured_is_what_the_table_and_the_documentation_list() {
-    let coordinator = Coordinator::start();
+    let coordinator = Coordinator::configured(OUTSIDE);
     traffic(&coordinator);
+    let address = coordinator.address();
+    assert_eq!(coordinator.run(&["wait", "ruled", "--label", "stage=dev"]).code, Some(0));
+    until(|| value(&scrape(address), "gatepost_rules_total", &[("rule", "dev"), ("outcome", "approve")]) == Some(1.0));
+    let failed = [("webhook", "nobody"), ("outcome", "failed")];
+    until(|| value(&scrape(address), "gatepost_webhook_attempts_total", &failed).is_some_and(|count| count >= 1.0));
+    assert!(value(&scrape(address), "gatepost_webhook_pending", &failed[..1]).is_some_and(|held| held >= 1.0));
     // The parser shows the sum and the count of a histogram as samples of their own.
     let (parts, samples): (Vec<_>, Vec<_>) = scrape(coordinator.address()).into_iter().partition(|sample| {
         let histogram = sample.metric.strip_suffix("_sum").or(sample.metric.strip_suffix("_count"));

@@ -27,6 +27,6 @@ PYTHONPATH=$hooks PYTHONDONTWRITEBYTECODE=1 SCHEMATHESIS_HOOKS=openapi_hooks tim
 
 # The calls have reached gates: everything that can happen to one has happened.
 happened=$("$program" history --server "http://$address" --output json)
-for kind in CREATED WAITING RESOLVED RESET DELETED; do
+for kind in CREATED WAITING EVIDENCE_REPORTED RESOLVED RESET DELETED; do
   grep -q "EVENT_TYPE_$kind" <<<"$happened" || { echo "no gate was ever $kind" >&2; exit 1; }
 done
