@@ -8,7 +8,7 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Metadata;
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -30,12 +30,10 @@ impl Telemetry {
     pub fn start(level: &str, format: LogFormat, collector: Option<&str>) -> Result<Self, Failure> {
         let failed = |error: &dyn std::error::Error| Failure::Here(format!("cannot send traces: {}", chain(error)));
         let traces = collector.map(provider).transpose().map_err(|error| failed(&error))?;
-        let spans = traces.as_ref().map(|traces| {
-            let ours = traces.tracer("gatepost");
-            let is_ours = |it: &Metadata<'_>| it.is_span() && it.target().starts_with("gatepost");
-            tracing_opentelemetry::layer().with_tracer(ours).with_filter(filter_fn(is_ours))
-        });
-        tracing_subscriber::registry().with(log(level, format)).with(spans).init();
+        let mut layers = vec![log(level, format)];
+        // A layer that is there and takes nothing would still be asked about everything.
+        layers.extend(traces.as_ref().map(spans));
+        tracing_subscriber::registry().with(layers).init();
         Ok(Self { traces })
     }
 
@@ -53,7 +51,9 @@ impl Telemetry {
 fn log(level: &str, format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
     let asked = ["GATEPOST_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
     let filter = EnvFilter::new(asked.as_deref().unwrap_or(level));
-    let filter = filter.and(filter_fn(|it: &Metadata<'_>| it.is_event()));
+    // With a hint, the level that is asked for holds: without, every library would ask about every event.
+    let is_event = filter_fn(|it: &Metadata<'_>| it.is_event()).with_max_level_hint(LevelFilter::TRACE);
+    let filter = filter.and(is_event);
     let layer = fmt::layer().with_writer(io::stderr);
     match format {
         LogFormat::Text => {
@@ -62,6 +62,13 @@ fn log(level: &str, format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync>
         }
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     }
+}
+
+/// Traces our own spans.
+fn spans(traces: &SdkTracerProvider) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let is_ours = |it: &Metadata<'_>| it.is_span() && it.target().starts_with("gatepost");
+    let filter = filter_fn(is_ours).with_max_level_hint(LevelFilter::INFO);
+    tracing_opentelemetry::layer().with_tracer(traces.tracer("gatepost")).with_filter(filter).boxed()
 }
 
 /// Sends spans to a collector, in batches and from a thread of its own: what is not taken in time is dropped.

@@ -177,10 +177,10 @@ fn calls_over_grpc_and_json_are_counted_alike() {
     assert_eq!(http(coordinator.address(), "POST", "/v1/gates", &json, r#"{"gate":"b"}"#).0, 200);
     let samples = scrape(coordinator.address());
     for (method, code, count) in [
-        ("CreateGate", "Ok", 2.0),
-        ("Approve", "Ok", 1.0),
-        ("Approve", "NotFound", 1.0),
-        ("Approve", "FailedPrecondition", 1.0),
+        ("CreateGate", "OK", 2.0),
+        ("Approve", "OK", 1.0),
+        ("Approve", "NOT_FOUND", 1.0),
+        ("Approve", "FAILED_PRECONDITION", 1.0),
     ] {
         let labels = [("method", method), ("code", code)];
         assert_eq!(value(&samples, "gatepost_call_seconds_count", &labels), Some(count), "{method} {code}");
