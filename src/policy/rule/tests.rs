@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
+use crate::policy::expression::{FUNCTIONS, VARIABLES};
 use crate::proto::{GateStatus, Spec, Subject};
 
 const WAITED: Duration = Duration::from_secs(90);
@@ -135,4 +136,20 @@ fn rules_have_names_of_their_own() {
     assert!(matches!(Rules::new(twice), Err(Error::Repeated(name)) if name == "r"));
     let prefix = Settings { prefix: "a//b".into(), ..rule("r", "true", Action::Approve) };
     assert!(matches!(Rules::new(vec![prefix]), Err(Error::Prefix { .. })));
+}
+
+#[test]
+fn the_documented_rules_can_be_taken_and_all_that_rules_see_is_documented() {
+    let documentation = include_str!("../../../docs/rules.md");
+    for text in [documentation, include_str!("../../../README.md")] {
+        let examples = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let files: Vec<_> = examples.map(|text| toml::from_str::<crate::config::file::File>(text).unwrap()).collect();
+        assert!(files.iter().any(|file| !file.rule.is_empty()));
+        for file in files {
+            Rules::new(file.rule).unwrap();
+        }
+    }
+    for name in VARIABLES.iter().chain(&FUNCTIONS) {
+        assert!(documentation.contains(&format!("`{name}`")), "{name} is not documented");
+    }
 }
