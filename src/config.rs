@@ -12,6 +12,7 @@ use clap::builder::BoolishValueParser;
 use jiff::{Span, SpanRelativeTo};
 
 use crate::policy::{self, Rules};
+use crate::webhooks;
 use crate::webhooks::Webhook;
 
 pub mod file;
@@ -167,6 +168,9 @@ pub enum Error {
     /// The configuration file cannot be taken.
     #[error(transparent)]
     File(#[from] file::Error),
+    /// Links to there would lead nowhere.
+    #[error("public_url = {0:?}: write it as https://gates.example.org, without a query")]
+    PublicUrl(String),
     /// The rules in it cannot be taken.
     #[error(transparent)]
     Rules(#[from] policy::Error),
@@ -195,6 +199,16 @@ impl Config {
     }
 }
 
+/// Reads where people reach the coordinator, which the paths of pages are put behind.
+fn public_url(text: String) -> Result<String, Error> {
+    match webhooks::url(&text) {
+        Ok(url) if url.query().is_none() && url.fragment().is_none() => {
+            Ok(text.trim().trim_end_matches('/').to_owned())
+        }
+        _ => Err(Error::PublicUrl(text)),
+    }
+}
+
 impl TryFrom<ServeArgs> for Config {
     type Error = Error;
 
@@ -204,7 +218,7 @@ impl TryFrom<ServeArgs> for Config {
         let file = args.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
         let config = Self {
             webhooks: webhook::validated(file.webhook)?,
-            public_url: file.public_url.map(|url| url.trim_end_matches('/').to_owned()),
+            public_url: file.public_url.map(public_url).transpose()?,
             rules: Arc::new(Rules::new(file.rule)?),
             listen: args.listen,
             tls,
@@ -261,6 +275,20 @@ mod tests {
                 Config::try_from(ServeArgs { tls_client_ca: client_ca, ..tls }).is_ok()
             };
             assert!(encrypted(file()) && !encrypted(None), "{listen}: encryption alone lets everybody in");
+        }
+    }
+
+    #[test]
+    fn links_lead_somewhere() {
+        for (text, url) in [
+            ("https://gates.example.org/", "https://gates.example.org"),
+            ("http://10.0.0.1:7070", "http://10.0.0.1:7070"),
+            ("https://example.org/gates/", "https://example.org/gates"),
+        ] {
+            assert_eq!(public_url(text.to_owned()).unwrap(), url);
+        }
+        for text in ["", "gates.example.org", "ftp://gates.example.org", "https://a.org/?x=1", "https://a.org/#x"] {
+            assert!(matches!(public_url(text.to_owned()), Err(Error::PublicUrl(_))), "{text}");
         }
     }
 

@@ -86,7 +86,8 @@ pub static METRICS: &[Metric] = &[
         FAST,
         "seconds",
         &["method", "code"],
-        "Calls over gRPC and JSON, until they are answered; of Wait and Watch, until they begin to answer.",
+        "Calls of GateService over gRPC and JSON that reached it, until they are answered; of Wait and Watch, until they \
+         begin to answer.",
     ),
     metric(COMMIT_SECONDS, FAST, "seconds", &[], "From the moment that a change is queued until it is durable."),
     metric(SYNC_SECONDS, FAST, "seconds", &[], "Making one batch of changes durable."),
@@ -96,7 +97,7 @@ pub static METRICS: &[Metric] = &[
         FAST,
         "seconds",
         &[],
-        "How long ago the events happened that a watch takes; one that catches up takes old ones.",
+        "How long ago the events happened that a watch takes, the rules' own included; one that catches up takes old ones.",
     ),
     metric(RULES, Kind::Counter, "gates", &["rule", "outcome"], "Gates that a rule decided, or failed to look at."),
     metric(

@@ -70,6 +70,9 @@ pub enum Error {
     /// The rules have no thread to run on.
     #[error("rules cannot be applied: {0}")]
     Rules(#[from] io::Error),
+    /// The thread of the rules has panicked.
+    #[error("the rules have ended by themselves")]
+    RulesEnded,
     /// What webhooks are sent with cannot be set up.
     #[error("webhooks cannot be sent: {0}")]
     Webhooks(#[from] reqwest::Error),
@@ -167,7 +170,7 @@ impl Server {
         C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
     {
         let Self { coordinator, webhooks, couriers, drain, rules, .. } = self;
-        let rules = policy::start(Arc::clone(&coordinator), rules)?;
+        let mut rules = policy::start(Arc::clone(&coordinator), rules)?;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<Gates>().await;
         let service = Arc::new(Observed(Service::new(coordinator.clone())));
@@ -209,6 +212,7 @@ impl Server {
             served = &mut serving => return Ok(served?),
             failed = &mut running => match failed? {},
             failed = &mut delivering => return Ok(failed?),
+            () = rules.failed() => return Err(Error::RulesEnded),
             never = operations::report::<Gates>(&coordinator, &health) => match never {},
             () = shutdown => {}
         }
@@ -219,7 +223,7 @@ impl Server {
         stop.cancel();
         let ended = async {
             let (served, delivered) = tokio::join!(serving, delivering);
-            rules.ended().await;
+            rules.end().await;
             served.map_err(Error::from).and(delivered.map_err(Error::from))
         };
         tokio::select! {

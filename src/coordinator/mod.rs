@@ -232,11 +232,11 @@ impl Coordinator {
         loop {
             for event in self.store.changes_after(position).await? {
                 position = event.revision();
-                measure::decided(&event);
                 if event.kind == EventKind::Waiting && event.gate.deadline.is_some() {
                     self.deadline_set.notify_one();
                 }
-                self.waiters.publish(event);
+                self.waiters.publish(Arc::clone(&event));
+                measure::decided(&event);
             }
             self.followed.store(position.0, Ordering::Relaxed);
         }

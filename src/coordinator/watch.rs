@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::{Stream, StreamExt};
 
 use crate::domain::{Event, Gate, GateName, Prefix, Revision, Status};
-use crate::metrics::{Live, WATCH_LAG_SECONDS, WATCHES};
+use crate::metrics::WATCH_LAG_SECONDS;
 use crate::store::ListQuery;
 
 use super::read::{matches, only_unresolved};
@@ -64,9 +64,7 @@ impl Coordinator {
         let (ready, mut items) = mpsc::channel(1);
         let (cut, cut_off) = oneshot::channel();
         tokio::spawn(self.clone().hand_over(Box::pin(self.items(query)), ready, cut));
-        let counted = Live::new(WATCHES);
         stream! {
-            let _counted = counted;
             while let Some(item) = items.recv().await {
                 yield item;
             }

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use crate::coordinator::{Coordinator, GateQuery, History, WatchItem, WatchQuery};
 use crate::domain::{Facts, GateName, Invalid, InvalidKind, Prefix, Revision, Round};
+use crate::metrics::{Live, WATCHES};
 use crate::proto::gate_service_server::GateService;
 use crate::proto::wait_response::Message as WaitMessage;
 use crate::proto::{
@@ -174,7 +175,9 @@ impl GateService for Service {
             initial_state: request.initial_state,
         };
         let items = self.coordinator.watch(query);
+        let counted = Live::new(WATCHES);
         Ok(Response::new(Box::pin(try_stream! {
+            let _counted = counted;
             for await item in items {
                 for message in watch_messages(item?) {
                     yield message;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// Longest expression in bytes.
 const SOURCE_BYTES_MAX: usize = 1024;
-/// How deep `all`, `exists`, `exists_one`, `map` and `filter` may be nested: each level multiplies the work.
+/// How deep `all`, `exists`, `exists_one`, `map` and `filter` may be nested or chained: each level multiplies the work.
 const LOOPS_DEPTH_MAX: usize = 2;
 /// Longest failure in bytes: it can quote what the gate says.
 const FAILURE_BYTES_MAX: usize = 256;
@@ -63,7 +63,7 @@ pub enum Invalid {
     #[error("there is no function {0}: there are has, {names}", names = FUNCTIONS.join(", "))]
     UnknownFunction(String),
     /// It would take too long.
-    #[error("its loops are nested more than {LOOPS_DEPTH_MAX} deep")]
+    #[error("its loops are nested or chained more than {LOOPS_DEPTH_MAX} deep")]
     TooDeep,
 }
 
@@ -111,7 +111,7 @@ impl Expression {
 
 /// Operators are called like functions, under names with signs.
 fn is_name(function: &str) -> bool {
-    function.starts_with(|c: char| c.is_ascii_alphabetic())
+    function.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 fn shortened(text: String) -> String {
@@ -140,12 +140,14 @@ fn check<'a>(expression: &'a IdedExpr, scope: &Scope<'a>) -> Result<(), Invalid>
         }
         Expr::Call(call) => all(call.target.as_deref().into_iter().chain(&call.args).collect()),
         Expr::Comprehension(repeated) => {
-            check(&repeated.iter_range, scope)?;
-            check(&repeated.accu_init, scope)?;
             let mut inside = Scope { loops: scope.loops + 1, ..scope.clone() };
             if inside.loops > LOOPS_DEPTH_MAX {
                 return Err(Invalid::TooDeep);
             }
+            // A loop over what a loop has made costs as one inside of it.
+            let around = Scope { loops: inside.loops, ..scope.clone() };
+            check(&repeated.iter_range, &around)?;
+            check(&repeated.accu_init, scope)?;
             let own = [Some(&repeated.iter_var), repeated.iter_var2.as_ref(), Some(&repeated.accu_var)];
             inside.variables.extend(own.into_iter().flatten().map(String::as_str));
             [&repeated.loop_cond, &repeated.loop_step, &repeated.result]

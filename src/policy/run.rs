@@ -8,6 +8,7 @@ use std::{io, thread};
 use futures_util::{StreamExt, stream};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Outcome, Rules, STACK_BYTES};
 use crate::coordinator::{Coordinator, Error, StoreError, WatchItem, WatchQuery};
@@ -20,14 +21,23 @@ const SETTLING_MAX: usize = 64;
 /// How long to leave a store that is full, or a watch that has failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The rules at work, until the coordinator drains.
-pub struct Running(oneshot::Receiver<()>);
+/// The rules at work. They end when this is dropped.
+pub struct Running {
+    stop: DropGuard,
+    ended: oneshot::Receiver<()>,
+}
 
 impl Running {
-    /// Waits for the end.
-    pub async fn ended(self) {
+    /// Waits for an end that nobody has asked for.
+    pub async fn failed(&mut self) {
         // Nothing is ever sent: the sender is dropped at the end.
-        let _: Result<(), _> = self.0.await;
+        let _: Result<(), _> = (&mut self.ended).await;
+    }
+
+    /// Ends them: the ruling that is on its way is the last.
+    pub async fn end(self) {
+        drop(self.stop);
+        let _: Result<(), _> = self.ended.await;
     }
 }
 
@@ -38,20 +48,27 @@ impl Running {
 /// If no thread can be started.
 pub fn start(coordinator: Arc<Coordinator>, rules: Arc<Rules>) -> io::Result<Running> {
     let (running, ended) = oneshot::channel::<()>();
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
     let runtime = Handle::current();
     thread::Builder::new().name("rules".to_owned()).stack_size(STACK_BYTES).spawn(move || {
         let _running = running;
-        if !rules.is_empty() {
-            runtime.block_on(apply(&coordinator, &rules));
-        }
+        runtime.block_on(async {
+            if rules.is_empty() {
+                stopped.cancelled().await;
+            } else {
+                stopped.run_until_cancelled(apply(&coordinator, &rules)).await;
+            }
+        });
     })?;
-    Ok(Running(ended))
+    Ok(Running { stop: stop.drop_guard(), ended })
 }
 
 async fn apply(coordinator: &Arc<Coordinator>, rules: &Rules) {
     loop {
         match follow(coordinator, rules).await {
-            Error::Draining => return,
+            // The stop follows.
+            Error::Draining => std::future::pending().await,
             error => tracing::error!("rules start over with the gates that wait: {error}"),
         }
         tokio::time::sleep(PAUSE).await;
@@ -95,7 +112,8 @@ async fn look(coordinator: &Coordinator, rules: &Rules, mut gate: Gate) {
         match coordinator.settle(&gate.name, ruling).await {
             Err(Error::Refused(Refusal::EtagMismatch { .. })) => match coordinator.get(&gate.name, None).await {
                 Ok(view) if view.gate.status == Status::Waiting => gate = view.gate,
-                Ok(_) | Err(_) => return,
+                Ok(_) | Err(Error::Refused(_)) => return,
+                Err(error) => return gave_up(&gate, &error),
             },
             Ok(_) => {
                 measure(&rule, action.as_str());
@@ -104,12 +122,13 @@ async fn look(coordinator: &Coordinator, rules: &Rules, mut gate: Gate) {
             // Somebody else came first.
             Err(Error::Refused(_)) => return,
             Err(Error::Store(StoreError::Full)) => tokio::time::sleep(PAUSE).await,
-            Err(error) => {
-                tracing::error!(gate = %gate.name, "a rule could not decide: {error}");
-                return;
-            }
+            Err(error) => return gave_up(&gate, &error),
         }
     }
+}
+
+fn gave_up(gate: &Gate, error: &Error) {
+    tracing::error!(gate = %gate.name, "a rule could not decide: {error}");
 }
 
 fn measure(rule: &str, outcome: &'static str) {

@@ -20,7 +20,7 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use super::tls::{Stream as Bytes, Tls};
 use crate::metrics::{CONNECTIONS, Live};
 
-/// How long a new connection may take to say [`GREETING_BYTES`], after the handshake of TLS if there is one.
+/// How long a new connection may take to say [`GREETING_BYTES`], the handshake of TLS included.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a client says first, at the least: the preface of HTTP/2 (RFC 9113, section 3.4).

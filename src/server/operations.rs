@@ -14,7 +14,7 @@ use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, Error};
 use crate::metrics;
 
 /// How often it is looked whether the coordinator is ready, for those who watch its health.
@@ -33,37 +33,48 @@ pub fn router(coordinator: Arc<Coordinator>) -> Router {
 }
 
 async fn ready(State(coordinator): State<Arc<Coordinator>>) -> (StatusCode, String) {
-    match coordinator.ready() {
+    match look(&coordinator).await {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     }
 }
 
 async fn measured(State(coordinator): State<Arc<Coordinator>>) -> Response {
-    coordinator.measure();
-    match metrics::render() {
+    // It asks for the size of files.
+    let measured = tokio::task::spawn_blocking(move || {
+        coordinator.measure();
+        metrics::render()
+    });
+    match measured.await.ok().flatten() {
         Some(text) => ([(header::CONTENT_TYPE, METRICS_TEXT)], text).into_response(),
         None => (StatusCode::NOT_FOUND, "nothing is measured here\n").into_response(),
     }
 }
 
-/// Tells those who ask for the health of a service what `/readyz` tells, until the coordinator stops.
-pub async fn report<S: NamedService>(coordinator: &Coordinator, health: &HealthReporter) -> Infallible {
-    let mut look = interval(LOOK_EVERY);
-    let mut told = None;
+/// Asks whether the coordinator is ready: on another thread, because a disk that hangs does not answer.
+async fn look(coordinator: &Arc<Coordinator>) -> Result<(), Error> {
+    let coordinator = Arc::clone(coordinator);
+    // It does not panic, and the runtime outlives it.
+    tokio::task::spawn_blocking(move || coordinator.ready()).await.unwrap_or(Err(Error::Draining))
+}
+
+/// Tells those who ask for the health of a service what `/readyz` tells, from serving on, until the coordinator stops.
+pub async fn report<S: NamedService>(coordinator: &Arc<Coordinator>, health: &HealthReporter) -> Infallible {
+    let mut turn = interval(LOOK_EVERY);
+    let mut was_ready = true;
     loop {
-        look.tick().await;
+        turn.tick().await;
         metrics::gather();
-        let ready = coordinator.ready();
-        let before = told.replace(ready.is_ok());
-        if before != told {
-            match &ready {
-                Ok(()) if before.is_some() => tracing::info!("ready again"),
-                Ok(()) => {}
-                Err(error) => tracing::warn!("not ready: {error}"),
-            }
-            tell::<S>(health, if ready.is_ok() { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+        let ready = look(coordinator).await;
+        if ready.is_ok() == was_ready {
+            continue;
         }
+        was_ready = !was_ready;
+        match &ready {
+            Ok(()) => tracing::info!("ready again"),
+            Err(error) => tracing::warn!("not ready: {error}"),
+        }
+        tell::<S>(health, if was_ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
     }
 }
 

@@ -268,7 +268,7 @@ impl Shared {
             (None, Ok(false)) => Ok(()),
             (None, Ok(true)) => Err(Error::Full),
             // A directory that cannot be asked for its room cannot be written to.
-            (None, Err(error)) => Err(Error::Failed(self.fail(&error.to_string()))),
+            (None, Err(error)) => Err(Error::Failed(error.to_string().into())),
         }
     }
 

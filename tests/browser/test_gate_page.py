@@ -48,6 +48,28 @@ def test_the_page_of_a_gate_shows_its_rounds(coordinator: Coordinator, browsers:
     expect(page.get_by_text("You have approved it.", exact=True)).to_be_hidden()
 
 
+def test_a_reset_that_somebody_else_made_is_not_made_again(coordinator: Coordinator, browsers: Browsers):
+    coordinator.make_wait(GATE)
+    coordinator.run("approve", GATE)
+    page = browsers.open(f"/gates/{GATE}")
+    page.get_by_role("button", name="Reset…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    coordinator.run("reset", GATE)
+    expect(dialog).to_be_hidden()
+    # An answer that is lost: the same reset is asked for again, and the reset of a later round is another one.
+    coordinator.run("approve", GATE)
+    page.route("**/*:reset", lambda route: (route.fetch(), route.abort()))
+    page.get_by_role("button", name="Reset…").click()
+    dialog.get_by_role("button", name="Reset").click()
+    expect(page.locator(".history section").nth(0)).to_contain_text("Round 3")
+    page.unroute("**/*:reset")
+    coordinator.run("approve", GATE)
+    page.get_by_role("button", name="Reset…").click()
+    dialog.get_by_role("button", name="Reset").click()
+    expect(page.locator(".history section").nth(0)).to_contain_text("Round 4")
+
+
 RULE = """
 [[rule]]
 name = "canary-is-green"

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 if TYPE_CHECKING:
     from conftest import Browsers, Coordinator
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 
 def test_a_gate_appears_when_a_worker_waits(coordinator: Coordinator, page: Page):
@@ -108,3 +108,21 @@ def test_decided_gates_come_a_page_at_a_time(coordinator: Coordinator, browsers:
     page.get_by_role("button", name="Show more").click()
     expect(page.locator("li.gate")).to_have_count(130)
     expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+
+def test_a_page_without_gates_is_not_the_end(coordinator: Coordinator, browsers: Browsers):
+    coordinator.create("rare")
+    coordinator.run("reject", "rare")
+    page = browsers.open("/")
+    asked = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        # As a store does that has looked at many others.
+        empty = {"gates": [], "nextPageToken": "rard", "revision": "1"}
+        route.fulfill(json=empty) if len(asked) == 1 else route.continue_()
+
+    page.route("**/v1/gates?*REJECTED*", answer)
+    page.get_by_role("radio", name="Rejected").check()
+    expect(card(page, "rare")).to_be_visible()
+    assert "page_token=rard" in asked[1]

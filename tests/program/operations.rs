@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use gatepost::metrics::{Kind, METRICS};
 use prometheus_parse::{Sample, Scrape, Value};
 
-use crate::process::{Coordinator, http, ready, serve};
+use crate::process::{Coordinator, gatepost, http, ready, serve};
 
 /// How long anything may take: far more than it needs on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,7 +50,7 @@ fn value(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> Option<f64>
 }
 
 /// Asks until it is so; what is counted is counted soon.
-fn until(is_so: impl Fn() -> bool) {
+fn until(mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "it is never so");
@@ -130,6 +130,27 @@ fn what_is_measured_is_what_the_table_and_the_documentation_list() {
         format!("| `{}` | {kind} | {} | {labels}| {} |", metric.name, metric.unit, metric.help)
     });
     assert_eq!(rows, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn nobody_waits_for_who_reads_the_log() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = serve("127.0.0.1:0", &home.path().join("data"));
+    // A pipe that nobody reads from: it takes some hundred lines.
+    let (_process, said) = ready(command.stderr(Stdio::piped()));
+    let address = said.split("http://").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    let run = |arguments: &[&str]| gatepost(arguments).env("GATEPOST_SERVER", address).output().unwrap();
+    let count = |samples: &[Sample]| value(samples, "gatepost_decisions_total", &[]).unwrap_or_default();
+    while count(&scrape(address)) < 1_000.0 {
+        assert!(run(&["bench", "decide", "--duration", "1s"]).status.success());
+    }
+    let mut worker = crate::process::Ending(
+        gatepost(&["wait", "a", "--timeout", "5m"]).env("GATEPOST_SERVER", address).spawn().unwrap(),
+    );
+    until(|| value(&scrape(address), "gatepost_waiters", &[]) == Some(1.0));
+    assert!(run(&["approve", "a"]).status.success());
+    until(|| worker.0.try_wait().unwrap().is_some());
+    assert_eq!(worker.0.wait().unwrap().code(), Some(0));
 }
 
 #[test]

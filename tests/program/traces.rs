@@ -26,6 +26,10 @@ impl TraceService for Collector {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let resources = request.into_inner().resource_spans;
+        for resource in resources.iter().filter_map(|it| it.resource.as_ref()) {
+            let name = resource.attributes.iter().find(|it| it.key == "service.name").and_then(|it| it.value.as_ref());
+            assert!(format!("{name:?}").contains("\"gates-eu\""), "{name:?}");
+        }
         for span in resources.into_iter().flat_map(|it| it.scope_spans).flat_map(|it| it.spans) {
             self.0.send(span).unwrap();
         }
@@ -38,7 +42,8 @@ impl TraceService for Collector {
 fn decide(collector: &str) -> Option<i32> {
     let home = tempfile::tempdir().unwrap();
     let mut command = serve("127.0.0.1:0", &home.path().join("data"));
-    let (mut process, said) = ready(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector));
+    let (mut process, said) =
+        ready(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector).env("OTEL_SERVICE_NAME", "gates-eu"));
     let address = said.split("http://").nth(1).unwrap().split(',').next().unwrap();
     let traceparent = format!("00-{TRACE:032x}-{CALLER:016x}-01");
     let headers = [("Content-Type", "application/json"), ("traceparent", traceparent.as_str())];

@@ -8,8 +8,9 @@ import { clone, fill, make, say } from "./dom.js";
 import { actor, after, approvals, gateView, isDecided, newer, outcome, voteText, when } from "./gate.js";
 import { follow } from "./live.js";
 
-// Events in one answer.
+// Events in one answer, and those that are read before anybody asks for more.
 const PAGE = 500;
+const EVENTS_MAX = 5000;
 // Seconds between two looks at who waits.
 const WAITERS_EVERY = 5;
 
@@ -35,7 +36,8 @@ export function gatePage(name) {
   async function load() {
     events = new Map();
     token = "";
-    await loadMore();
+    do await loadMore();
+    while (token && events.size < EVENTS_MAX);
     gate = await getGate(name).catch(unlessMissing);
     isGone = gate === undefined;
     const last = oldestFirst().at(-1);
@@ -76,6 +78,8 @@ export function gatePage(name) {
     }
     view.show(gate, isGone);
     page.reset.hidden = !isDecided(gate) || isGone;
+    // Somebody else was faster.
+    if (page.reset.hidden) page.confirm.close();
     fill(page.facts, facts(gate));
     const { inputs } = gate.resolution ?? {};
     say(page.inputs, inputs && Object.keys(inputs).length > 0 ? JSON.stringify(inputs, null, 2) : "");
@@ -92,13 +96,15 @@ export function gatePage(name) {
     page.more.hidden = token === "";
   }
 
+  // The round to be reset and the id of the request, which is the same for as long as it is tried.
   let resetting;
 
   async function reset() {
-    resetting ??= requestId();
+    const { uid, round } = gate;
+    if (resetting?.uid !== uid || resetting.round !== round) resetting = { uid, round, id: requestId() };
     page.resetNow.disabled = true;
     try {
-      put(await change(name, "reset", { requestId: resetting }));
+      put(await change(name, "reset", { requestId: resetting.id }));
       resetting = undefined;
       say(page.resetProblem, "");
       page.confirm.close();

@@ -78,7 +78,8 @@ export function listPage() {
     const { signal } = following;
     const pages = [await nextPage("")];
     const count = () => pages.reduce((sum, { gates }) => sum + gates.length, 0);
-    while (UNDECIDED.includes(view.status) && pages.at(-1).nextPageToken && count() < UNDECIDED_MAX) {
+    const enough = UNDECIDED.includes(view.status) ? UNDECIDED_MAX : 1;
+    while (pages.at(-1).nextPageToken && count() < enough) {
       pages.push(await nextPage(pages.at(-1).nextPageToken));
     }
     signal.throwIfAborted();
@@ -92,10 +93,14 @@ export function listPage() {
 
   async function loadMore() {
     const { signal } = following;
-    const { gates, nextPageToken } = await nextPage(token);
-    if (signal.aborted) return;
-    token = nextPageToken ?? "";
-    gates.forEach((gate) => put(gate, Date.now()));
+    let page;
+    do {
+      page = await nextPage(token);
+      if (signal.aborted) return;
+      token = page.nextPageToken ?? "";
+      page.gates.forEach((gate) => put(gate, Date.now()));
+      // A page may be empty, and is not the end then.
+    } while (token && page.gates.length === 0);
     draw();
   }
 
@@ -170,7 +175,7 @@ export function listPage() {
     const text = view.text && total > 0 ? `${found} of ${all}` : all;
     say(page.count, isBusy ? "Gates" : token ? `${text}, and more` : text);
     page.more.hidden = token === "";
-    page.empty.hidden = isBusy || matching.length > 0;
+    page.empty.hidden = isBusy || matching.length > 0 || token !== "";
     document.title = view.status === "GATE_STATUS_WAITING" && total > 0 ? `(${total}) gatepost` : "gatepost";
   }
 

@@ -109,11 +109,14 @@ fn what_cannot_be_evaluated_is_refused_at_start() {
     assert!(refused("").contains("rule r: when = \"\": "));
     assert!(refused(&format!("name == '{}'", "x".repeat(1024))).contains("at most 1024 are allowed"));
     let nested = "labels.all(a, labels.all(b, labels.all(c, true)))";
-    assert!(refused(nested).contains("nested more than 2 deep"));
-    assert!(refused("[[1].map(a, [2].map(b, [3].map(c, c)))].size() > 0").contains("nested more than 2 deep"));
+    assert!(refused(nested).contains("chained more than 2 deep"));
+    assert!(refused("[[1].map(a, [2].map(b, [3].map(c, c)))].size() > 0").contains("chained more than 2 deep"));
     assert!(
-        refused("{'k': labels.all(a, labels.all(b, labels.all(c, true)))}['k']").contains("nested more than 2 deep")
+        refused("{'k': labels.all(a, labels.all(b, labels.all(c, true)))}['k']").contains("chained more than 2 deep")
     );
+    let doubling = format!("[name]{}.size() > 0", ".map(a, a + a)".repeat(3));
+    assert!(refused(&doubling).contains("chained more than 2 deep"));
+    assert!(refused("_shout(name)").contains("there is no function _shout"));
     assert_eq!(said("labels.all(a, labels.exists(b, a == b)) && evidence.all(c, true)"), said("true"), "two deep");
 }
 
