@@ -116,8 +116,8 @@ impl Coordinator {
     /// # Errors
     ///
     /// [`Error::Draining`] when the coordinator stops, or why the store takes none.
-    pub fn ready(&self) -> Result<(), Error> {
-        if self.draining.is_cancelled() { Err(Error::Draining) } else { Ok(self.store.writable()?) }
+    pub async fn ready(&self) -> Result<(), Error> {
+        if self.draining.is_cancelled() { Err(Error::Draining) } else { Ok(self.store.writable().await?) }
     }
 
     /// Ends every wait and watch with [`Error::Draining`].

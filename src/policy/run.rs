@@ -24,20 +24,26 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The rules at work. They end when this is dropped.
 pub struct Running {
     stop: DropGuard,
-    ended: oneshot::Receiver<()>,
+    /// None if there is nothing to apply.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Running {
     /// Waits for an end that nobody has asked for.
     pub async fn failed(&mut self) {
-        // Nothing is ever sent: the sender is dropped at the end.
-        let _: Result<(), _> = (&mut self.ended).await;
+        match &mut self.ended {
+            // Nothing is ever sent: the sender is dropped at the end.
+            Some(ended) => drop(ended.await),
+            None => std::future::pending().await,
+        }
     }
 
     /// Ends them: the ruling that is on its way is the last.
     pub async fn end(self) {
         drop(self.stop);
-        let _: Result<(), _> = self.ended.await;
+        if let Some(ended) = self.ended {
+            drop(ended.await);
+        }
     }
 }
 
@@ -47,21 +53,18 @@ impl Running {
 ///
 /// If no thread can be started.
 pub fn start(coordinator: Arc<Coordinator>, rules: Arc<Rules>) -> io::Result<Running> {
-    let (running, ended) = oneshot::channel::<()>();
     let stop = CancellationToken::new();
+    if rules.is_empty() {
+        return Ok(Running { stop: stop.drop_guard(), ended: None });
+    }
+    let (running, ended) = oneshot::channel::<()>();
     let stopped = stop.clone();
     let runtime = Handle::current();
     thread::Builder::new().name("rules".to_owned()).stack_size(STACK_BYTES).spawn(move || {
         let _running = running;
-        runtime.block_on(async {
-            if rules.is_empty() {
-                stopped.cancelled().await;
-            } else {
-                stopped.run_until_cancelled(apply(&coordinator, &rules)).await;
-            }
-        });
+        runtime.block_on(stopped.run_until_cancelled(apply(&coordinator, &rules)));
     })?;
-    Ok(Running { stop: stop.drop_guard(), ended })
+    Ok(Running { stop: stop.drop_guard(), ended: Some(ended) })
 }
 
 async fn apply(coordinator: &Arc<Coordinator>, rules: &Rules) {

@@ -14,7 +14,7 @@ use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::coordinator::{Coordinator, Error};
+use crate::coordinator::Coordinator;
 use crate::metrics;
 
 /// How often it is looked whether the coordinator is ready, for those who watch its health.
@@ -33,7 +33,7 @@ pub fn router(coordinator: Arc<Coordinator>) -> Router {
 }
 
 async fn ready(State(coordinator): State<Arc<Coordinator>>) -> (StatusCode, String) {
-    match look(&coordinator).await {
+    match coordinator.ready().await {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     }
@@ -51,21 +51,14 @@ async fn measured(State(coordinator): State<Arc<Coordinator>>) -> Response {
     }
 }
 
-/// Asks whether the coordinator is ready: on another thread, because a disk that hangs does not answer.
-async fn look(coordinator: &Arc<Coordinator>) -> Result<(), Error> {
-    let coordinator = Arc::clone(coordinator);
-    // It does not panic, and the runtime outlives it.
-    tokio::task::spawn_blocking(move || coordinator.ready()).await.unwrap_or(Err(Error::Draining))
-}
-
 /// Tells those who ask for the health of a service what `/readyz` tells, from serving on, until the coordinator stops.
-pub async fn report<S: NamedService>(coordinator: &Arc<Coordinator>, health: &HealthReporter) -> Infallible {
-    let mut turn = interval(LOOK_EVERY);
+pub async fn report<S: NamedService>(coordinator: &Coordinator, health: &HealthReporter) -> Infallible {
+    let mut look = interval(LOOK_EVERY);
     let mut was_ready = true;
     loop {
-        turn.tick().await;
+        look.tick().await;
         metrics::gather();
-        let ready = look(coordinator).await;
+        let ready = coordinator.ready().await;
         if ready.is_ok() == was_ready {
             continue;
         }

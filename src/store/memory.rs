@@ -86,7 +86,7 @@ impl Store for Memory {
         0
     }
 
-    fn writable(&self) -> Result<(), Error> {
+    async fn writable(&self) -> Result<(), Error> {
         Ok(())
     }
 

@@ -46,7 +46,7 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// What [`Store::commit`] would answer with: [`Error::Full`] or [`Error::Failed`].
-    fn writable(&self) -> Result<(), Error>;
+    async fn writable(&self) -> Result<(), Error>;
 
     /// Reads a gate.
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error>;

@@ -81,8 +81,8 @@ impl Store for Slow {
         self.store.bytes()
     }
 
-    fn writable(&self) -> Result<(), Error> {
-        self.store.writable()
+    async fn writable(&self) -> Result<(), Error> {
+        self.store.writable().await
     }
 
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {

@@ -33,7 +33,7 @@ async fn a_failed_sync_is_the_last() {
     assert!(matches!(failed, Err(Error::Failed(_))), "{failed:?}");
     let failed = store.remember(request("one"), vec![]).await;
     assert!(matches!(failed, Err(Error::Failed(_))), "{failed:?}");
-    assert!(matches!(store.writable(), Err(Error::Failed(_))));
+    assert!(matches!(store.writable().await, Err(Error::Failed(_))));
     let failed = store.get(&name("a")).await;
     assert!(matches!(failed, Err(Error::Failed(_))), "it may or may not be durable: {failed:?}");
 
@@ -131,7 +131,7 @@ async fn a_full_disk_refuses_writes_and_keeps_reading_until_there_is_room() {
     store.shared.room.reserve_bytes.store(u64::MAX, Ordering::SeqCst);
     let refused = store.commit(change(&name("a"), None, &create(Spec::default()), 0)).await;
     assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
-    assert!(matches!(store.writable(), Err(Error::Full)));
+    assert!(matches!(store.writable().await, Err(Error::Full)));
     assert!(matches!(store.remember(request("one"), vec![before.revision()]).await, Err(Error::Full)));
     let old = Old { before: SystemTime::UNIX_EPOCH, below: Revision(100), until: Revision(u64::MAX) };
     assert!(matches!(store.forget(old).await, Err(Error::Full)));
@@ -139,6 +139,6 @@ async fn a_full_disk_refuses_writes_and_keeps_reading_until_there_is_room() {
     assert_eq!(store.get(&name("a")).await.unwrap(), None);
 
     store.shared.room.reserve_bytes.store(room::RESERVE_BYTES, Ordering::SeqCst);
-    store.writable().unwrap();
+    store.writable().await.unwrap();
     assert_eq!(make(&store, "a").await.revision(), before.revision().next());
 }
