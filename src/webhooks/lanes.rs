@@ -82,7 +82,7 @@ pub struct Dead<M> {
 /// What is to be delivered to one receiver.
 #[derive(Debug)]
 pub struct Lanes<M> {
-    lanes: HashMap<LaneName, Lane<M>>,
+    by_name: HashMap<LaneName, Lane<M>>,
     /// Messages that are held, and how many of them are dead letters.
     held: usize,
     letters: usize,
@@ -132,7 +132,7 @@ impl<M: Clone> Lanes<M> {
     /// Makes lanes that give a message up when it is so late.
     pub fn new(give_up_after: Duration, max_pause: Duration) -> Self {
         Self {
-            lanes: HashMap::new(),
+            by_name: HashMap::new(),
             held: 0,
             letters: 0,
             out: 0,
@@ -162,7 +162,7 @@ impl<M: Clone> Lanes<M> {
         self.next_turn += 1;
         self.held += 1;
         self.letters += usize::from(parcel.is_letter());
-        let lane = self.lanes.entry(parcel.lane()).or_insert_with(|| Lane {
+        let lane = self.by_name.entry(parcel.lane()).or_insert_with(|| Lane {
             queue: VecDeque::new(),
             is_out: false,
             attempts: 0,
@@ -185,7 +185,7 @@ impl<M: Clone> Lanes<M> {
         let ready = self.resting().filter(|(_, lane)| lane.resume <= now);
         let (name, _) = ready.min_by_key(|(name, lane)| (name.is_of_letters, lane.attempts, lane.turn))?;
         let name = name.clone();
-        let lane = self.lanes.get_mut(&name)?;
+        let lane = self.by_name.get_mut(&name)?;
         let parcel = lane.queue.front()?.clone();
         lane.is_out = true;
         self.out += 1;
@@ -221,7 +221,7 @@ impl<M: Clone> Lanes<M> {
         if self.is_down() {
             self.resume = self.resume.max(now + self.pauses.next().unwrap_or(self.max_pause));
         }
-        let lane = self.lanes.get_mut(name)?;
+        let lane = self.by_name.get_mut(name)?;
         lane.attempts += 1;
         lane.resume = now + lane.pauses.next().unwrap_or(self.max_pause);
         lane.problem = Some(failure.problem);
@@ -233,10 +233,10 @@ impl<M: Clone> Lanes<M> {
         let give_up_after = self.give_up_after;
         let is_late = |parcel: &Parcel<M>| now.duration_since(parcel.since).is_ok_and(|late| late >= give_up_after);
         let late = |lane: &Lane<M>| !lane.is_out && lane.queue.front().is_some_and(is_late);
-        let names: Vec<_> = self.lanes.iter().filter(|(_, lane)| late(lane)).map(|(name, _)| name.clone()).collect();
+        let names: Vec<_> = self.by_name.iter().filter(|(_, lane)| late(lane)).map(|(name, _)| name.clone()).collect();
         let mut dead = Vec::new();
         for name in names {
-            while self.lanes.get(&name).is_some_and(late) {
+            while self.by_name.get(&name).is_some_and(late) {
                 dead.extend(self.drop_first(&name));
             }
         }
@@ -246,10 +246,11 @@ impl<M: Clone> Lanes<M> {
     /// Removes a dead letter, and says whether that was done: not if it is not held, or out.
     pub fn withdraw(&mut self, number: u64) -> bool {
         let place = |lane: &Lane<M>| lane.queue.iter().position(|parcel| parcel.origin == Origin::Letter(number));
-        let Some((name, place)) = self.lanes.iter().find_map(|(name, lane)| Some((name.clone(), place(lane)?))) else {
+        let Some((name, place)) = self.by_name.iter().find_map(|(name, lane)| Some((name.clone(), place(lane)?)))
+        else {
             return false;
         };
-        match self.lanes.get_mut(&name) {
+        match self.by_name.get_mut(&name) {
             Some(lane) if place > 0 => {
                 lane.queue.remove(place);
                 self.held -= 1;
@@ -263,7 +264,7 @@ impl<M: Clone> Lanes<M> {
 
     /// Returns what made each message that is held.
     pub fn origins(&self) -> impl Iterator<Item = Origin> + '_ {
-        self.lanes.values().flat_map(|lane| lane.queue.iter().map(|parcel| parcel.origin))
+        self.by_name.values().flat_map(|lane| lane.queue.iter().map(|parcel| parcel.origin))
     }
 
     fn is_down(&self) -> bool {
@@ -276,14 +277,14 @@ impl<M: Clone> Lanes<M> {
 
     /// Returns the lanes whose first message can be sent once it has rested. Those of dead letters wait for their gate's.
     fn resting(&self) -> impl Iterator<Item = (&LaneName, &Lane<M>)> {
-        self.lanes.iter().filter(|(name, lane)| {
+        self.by_name.iter().filter(|(name, lane)| {
             let ahead = name.is_of_letters.then(|| LaneName { is_of_letters: false, ..(*name).clone() });
-            !lane.is_out && ahead.is_none_or(|ahead| !self.lanes.contains_key(&ahead))
+            !lane.is_out && ahead.is_none_or(|ahead| !self.by_name.contains_key(&ahead))
         })
     }
 
     fn back(&mut self, name: &LaneName) {
-        if let Some(lane) = self.lanes.get_mut(name)
+        if let Some(lane) = self.by_name.get_mut(name)
             && lane.is_out
         {
             lane.is_out = false;
@@ -292,13 +293,13 @@ impl<M: Clone> Lanes<M> {
     }
 
     fn drop_first(&mut self, name: &LaneName) -> Option<Dead<M>> {
-        let problem = self.lanes.get_mut(name)?.problem.take().unwrap_or_else(|| self.last_problem.clone());
+        let problem = self.by_name.get_mut(name)?.problem.take().unwrap_or_else(|| self.last_problem.clone());
         self.shift(name).map(|(parcel, attempts)| Dead { parcel, attempts, problem })
     }
 
     /// Removes the first message of a lane, and gives the next one a fresh start.
     fn shift(&mut self, name: &LaneName) -> Option<(Parcel<M>, u32)> {
-        let lane = self.lanes.get_mut(name)?;
+        let lane = self.by_name.get_mut(name)?;
         let parcel = lane.queue.pop_front()?;
         let attempts = lane.attempts;
         self.held -= 1;
@@ -310,7 +311,7 @@ impl<M: Clone> Lanes<M> {
         lane.turn = self.next_turn;
         self.next_turn += 1;
         if lane.queue.is_empty() {
-            self.lanes.remove(name);
+            self.by_name.remove(name);
         }
         Some((parcel, attempts))
     }
