@@ -172,7 +172,7 @@ async fn many_that_are_delivered_again_hold_up_nothing_new() {
         post.answer.send(Ok(())).unwrap();
     }
     let mut ids = Vec::new();
-    while world.webhooks().dead_letters("ops", 0, 1).await.unwrap() != [] {
+    while !world.webhooks().dead_letters("ops", 0, 1).await.unwrap().is_empty() {
         if let Ok(Some(post)) = timeout(2 * MINUTE, world.running().posts.recv()).await {
             ids.push(post.id.clone());
             post.answer.send(Ok(())).unwrap();
