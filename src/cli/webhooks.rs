@@ -9,7 +9,7 @@ use super::output::{self, Output};
 use super::table::{borderless, rendered};
 use super::text::{escape, relative};
 use super::{Globals, OnGates};
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::proto::{
     DeadLetter, DeleteDeadLetterRequest, ListDeadLettersRequest, RedeliverDeadLetterRequest, Webhook, WebhookEvent,
     WebhookFormat,
@@ -60,22 +60,17 @@ pub(super) async fn run(action: Action) -> Result<(), Failure> {
         Action::List(OnGates { globals, .. }) => list(&globals).await,
         Action::Dead(OnGates { args, globals }) => dead(&globals, args).await,
         Action::Redeliver(OnGates { args, globals }) => {
-            let client = globals.client()?;
-            for number in numbers(&client, &args).await? {
-                let webhook = args.webhook.clone();
-                client.redeliver(RedeliverDeadLetterRequest { webhook, number }).await?;
-                globals.output.write(&(), |()| format!("{} delivers {number} again", escape(&args.webhook)))?;
-            }
-            Ok(())
+            let client = &globals.client()?;
+            let call = async |webhook, number| client.redeliver(RedeliverDeadLetterRequest { webhook, number }).await;
+            let done = |number| format!("{} delivers {number} again", escape(&args.webhook));
+            each(&globals, client, &args, call, done).await
         }
         Action::Delete(OnGates { args, globals }) => {
-            let client = globals.client()?;
-            for number in numbers(&client, &args).await? {
-                let webhook = args.webhook.clone();
-                client.delete_dead_letter(DeleteDeadLetterRequest { webhook, number }).await?;
-                globals.output.write(&(), |()| format!("dead letter {number} of {} deleted", escape(&args.webhook)))?;
-            }
-            Ok(())
+            let client = &globals.client()?;
+            let call =
+                async |webhook, number| client.delete_dead_letter(DeleteDeadLetterRequest { webhook, number }).await;
+            let done = |number| format!("dead letter {number} of {} deleted", escape(&args.webhook));
+            each(&globals, client, &args, call, done).await
         }
     }
 }
@@ -103,6 +98,32 @@ async fn dead(globals: &Globals, args: DeadArgs) -> Result<(), Failure> {
         }
         Output::Text => output::line(&letter_rows(&letters, Timestamp::now())),
     }
+}
+
+/// Does something to each dead letter that is asked for, whatever is refused on the way. Of all there were, one may be
+/// gone by its turn: that is no failure.
+async fn each(
+    globals: &Globals,
+    client: &Client,
+    args: &LetterArgs,
+    call: impl AsyncFn(String, u64) -> Result<(), client::Error>,
+    done: impl Fn(u64) -> String,
+) -> Result<(), Failure> {
+    let mut failure: Option<Failure> = None;
+    for number in numbers(client, args).await? {
+        match call(args.webhook.clone(), number).await {
+            Ok(()) => globals.output.write(&(), |()| done(number))?,
+            Err(client::Error::Refused(refusal)) if args.all && refusal.reason == "DEAD_LETTER_NOT_FOUND" => {}
+            Err(error @ client::Error::Refused(_)) => {
+                // The last one is told by whoever gets it.
+                if let Some(before) = failure.replace(error.into()) {
+                    before.tell();
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Returns the numbers that are asked for: those that are given, or all there are.

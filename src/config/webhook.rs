@@ -1,5 +1,6 @@
 //! A `[[webhook]]` of the configuration file: as written, and turned into one that makes sense.
 
+use std::env::VarError;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -172,11 +173,17 @@ fn one_of(
             Ok(text) => Ok(Some(text.trim().to_owned())),
             Err(error) => Err(format!("its {what}_file {} cannot be read: {error}", path.display())),
         },
-        (None, None, Some(name)) => {
-            std::env::var(&name).map(Some).map_err(|error| format!("its {what}_env {name} cannot be read: {error}"))
-        }
+        (None, None, Some(name)) => variable(&name).map(Some).map_err(|hint| format!("its {what}_env {name} {hint}")),
         _ => Err(format!("give only one of {what}, {what}_file and {what}_env")),
     }
+}
+
+/// Reads a variable of the environment. What is wrong is said without its value.
+fn variable(name: &str) -> Result<String, &'static str> {
+    std::env::var(name).map_err(|error| match error {
+        VarError::NotPresent => "is not set",
+        VarError::NotUnicode(_) => "is no UTF-8",
+    })
 }
 
 fn time(what: &str, text: Option<&str>, default: Duration) -> Result<Duration, String> {
@@ -252,7 +259,7 @@ mod tests {
         assert!(read(&elsewhere).is_ok());
         assert!(read("name = 'a'\nurl = 'http://h/'\nsecret_file = 'no-such-file'").unwrap_err().contains("no-such"));
         let unset = read("name = 'a'\nurl_env = 'GATEPOST_NO_SUCH_VARIABLE'\nformat = 'slack'").unwrap_err();
-        assert!(unset.contains("GATEPOST_NO_SUCH_VARIABLE"), "{unset}");
+        assert!(unset.contains("its url_env GATEPOST_NO_SUCH_VARIABLE is not set"), "{unset}");
         assert!(read(&format!("{elsewhere}\nsecret = '{SECRET}'")).unwrap_err().contains("only one of"));
     }
 

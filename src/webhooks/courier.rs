@@ -4,6 +4,7 @@
 //! up to which all is settled. Losing it repeats messages, with the ids that they had.
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,13 +14,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use super::lanes::{Failure, Lanes, Origin, Parcel};
+use super::lanes::{Failure, LaneName, Lanes, Origin, Parcel};
 use super::message::{Message, Sender};
 use super::sender::Transport;
 use super::settings::{Format, Webhook};
 use super::status::Shared;
 use crate::coordinator::{Coordinator, DeadLetter, DeadlinePlace, Outbox, OutboxChange, StoreError, Topic};
-use crate::domain::{GateName, Revision};
+use crate::domain::Revision;
 use crate::metrics::{WEBHOOK_ATTEMPTS, WEBHOOK_DEAD_LETTERS, WEBHOOK_PENDING};
 
 mod follow;
@@ -57,7 +58,9 @@ pub struct Courier {
     lanes: Lanes<Message>,
     /// The attempts that are under way.
     attempts: JoinSet<Result<(), Failure>>,
-    attempted: HashMap<Id, GateName>,
+    attempted: HashMap<Id, LaneName>,
+    /// When it was opened: what is older is no later than from here.
+    opened: SystemTime,
     /// How far the log was read.
     followed: Revision,
     /// How far the deadlines were looked at.
@@ -65,8 +68,9 @@ pub struct Courier {
     /// When to look at the next, once the log was read up to `warn_from`.
     next_warning: Option<SystemTime>,
     warn_from: Revision,
-    /// The dead letters there are, and those of them that are being delivered.
+    /// The dead letters there are, those of them that are to be delivered once there is room, and those that are held.
     letters: BTreeSet<u64>,
+    asked: BTreeSet<u64>,
     redelivering: BTreeSet<u64>,
     next_letter: u64,
     /// What was saved last, and what is to be saved next.
@@ -97,14 +101,18 @@ impl Courier {
                 None => break,
             }
         }
+        let now = coordinator.now();
         let mut courier = Self {
             lanes: Lanes::new(webhook.give_up_after, webhook.max_pause),
             attempts: JoinSet::new(),
             attempted: HashMap::new(),
+            opened: now,
             followed: saved.place,
-            warned: DeadlinePlace::before(saved.warned),
-            next_warning: webhook.topics.contains(&Topic::Expiring).then(|| coordinator.now()),
+            // No further than it would be now: `warn_before` may have been longer, or the clock ahead.
+            warned: DeadlinePlace::before(saved.warned.min(now + webhook.warn_before)),
+            next_warning: webhook.topics.contains(&Topic::Expiring).then_some(now),
             warn_from: Revision::ZERO,
+            asked: BTreeSet::new(),
             redelivering: BTreeSet::new(),
             next_letter: saved.next_letter.max(letters.last().map_or(0, |last| last + 1)),
             letters,
@@ -133,15 +141,25 @@ impl Courier {
     /// The store's. Nothing that a receiver does is an error.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         let coordinator = Arc::clone(&self.coordinator);
+        // A task of its own, so that what it has begun to read is not read again in the next turn.
+        let mut reading = JoinSet::new();
         loop {
+            self.load().await?;
             self.send();
             self.tell();
             let has_room = self.lanes.has_room();
+            if has_room && reading.is_empty() {
+                let (coordinator, followed) = (Arc::clone(&coordinator), self.followed);
+                reading.spawn(async move { coordinator.changes_after(followed).await });
+            }
             let (wake_at, save_at) = (self.lanes.wake_at(), self.save_at);
             let warn_at = self.next_warning.filter(|_| has_room && self.followed >= self.warn_from);
             tokio::select! {
                 () = stop.cancelled() => break,
-                changes = coordinator.changes_after(self.followed), if has_room => self.follow(changes).await?,
+                Some(read) = reading.join_next(), if has_room => match read {
+                    Ok(changes) => self.follow(changes).await?,
+                    Err(error) => resume_unwind(error.into_panic()),
+                },
                 Some(ended) = self.attempts.join_next_with_id() => self.settle(ended),
                 () = until(&coordinator, wake_at) => {}
                 () = until(&coordinator, warn_at) => self.warn().await?,
@@ -163,7 +181,7 @@ impl Courier {
         }
         while let Some(parcel) = self.lanes.next(now) {
             let (webhook, sender) = (Arc::clone(&self.webhook), self.sender.clone());
-            let transport = Arc::clone(&self.transport);
+            let (transport, lane) = (Arc::clone(&self.transport), parcel.lane());
             let attempt = self.attempts.spawn(async move {
                 let message = parcel.message;
                 let body = match &webhook.format {
@@ -176,7 +194,7 @@ impl Courier {
                 };
                 transport.post(&webhook, &sender.id(&message), body).await
             });
-            self.attempted.insert(attempt.id(), parcel.gate);
+            self.attempted.insert(attempt.id(), lane);
         }
     }
 
@@ -189,23 +207,23 @@ impl Courier {
                 (error.id(), Err(Failure { problem, retry_after: None, is_final: false }))
             }
         };
-        let Some(gate) = self.attempted.remove(&id) else { return };
+        let Some(lane) = self.attempted.remove(&id) else { return };
         let now = self.coordinator.now();
         self.changed();
         match result {
             Ok(()) => {
                 self.measure("delivered");
                 self.shared.succeeded(now);
-                if let Some(Parcel { origin: Origin::Letter(number), .. }) = self.lanes.delivered(&gate) {
+                if let Some(Parcel { origin: Origin::Letter(number), .. }) = self.lanes.delivered(&lane) {
                     self.redelivering.remove(&number);
                     self.discard(number);
                 }
             }
             Err(failure) => {
                 self.measure("failed");
-                tracing::warn!("webhook {} could not tell of {gate}: {}", self.webhook.name, failure.problem);
+                tracing::warn!("webhook {} could not tell of {}: {}", self.webhook.name, lane.gate, failure.problem);
                 self.shared.failed(now, &failure.problem);
-                if let Some(dead) = self.lanes.failed(&gate, now, failure) {
+                if let Some(dead) = self.lanes.failed(&lane, now, failure) {
                     self.bury(dead);
                 }
             }

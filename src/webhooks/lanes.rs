@@ -1,7 +1,9 @@
 //! What is to be delivered, a lane for each gate: pure, with the time as an argument.
 //!
-//! Of each lane only the first message is out, so that a gate's messages come in order. While several gates fail and
-//! none succeeds, the receiver itself is taken to be down: one message at a time is tried then, with growing pauses.
+//! Of each lane only the first message is out, so that a gate's messages come in order. Dead letters that are delivered
+//! again have lanes of their own: they come after all else, take nothing's room and hold nothing up. While several gates
+//! fail and none succeeds, the receiver itself is taken to be down: one message at a time is tried then, with growing
+//! pauses.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
@@ -10,7 +12,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use crate::domain::{GateName, Revision};
 
-/// Messages that are held. The log has the rest.
+/// Messages of the log and of deadlines that are held. The log has the rest.
 pub const HELD_MAX: usize = 1024;
 /// Messages that are out at a time: enough to hide how long a receiver takes, few enough to be no flood.
 pub const OUT_MAX: usize = 8;
@@ -25,11 +27,11 @@ const DOWN_AT: usize = 3;
 /// One message in a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parcel<M> {
-    /// Whose lane it goes in.
+    /// Whose it is.
     pub gate: GateName,
     /// What made it.
     pub origin: Origin,
-    /// When what it tells happened: how late it is counts from here.
+    /// How late it is counts from here.
     pub since: SystemTime,
     /// What is delivered.
     pub message: M,
@@ -44,6 +46,15 @@ pub enum Origin {
     Deadline(SystemTime),
     /// Somebody who wants a dead letter delivered.
     Letter(u64),
+}
+
+/// A lane: the one of a gate, or the one of its dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LaneName {
+    /// The gate.
+    pub gate: GateName,
+    /// Whether it is for dead letters that are delivered again.
+    pub is_of_letters: bool,
 }
 
 /// Why a message was not delivered.
@@ -64,15 +75,17 @@ pub struct Dead<M> {
     pub parcel: Parcel<M>,
     /// How often it was tried.
     pub attempts: u32,
-    /// Why that failed the last time.
+    /// Why that failed the last time; never tried: why another message failed.
     pub problem: String,
 }
 
 /// What is to be delivered to one receiver.
 #[derive(Debug)]
 pub struct Lanes<M> {
-    by_gate: HashMap<GateName, Lane<M>>,
+    by_name: HashMap<LaneName, Lane<M>>,
+    /// Messages that are held, and how many of them are dead letters.
     held: usize,
+    letters: usize,
     out: usize,
     /// Gives lanes that are equally near their turn an order.
     next_turn: u64,
@@ -85,6 +98,7 @@ pub struct Lanes<M> {
     pauses: ExponentialBackoff,
     /// Nothing is sent before.
     resume: SystemTime,
+    /// Why an attempt failed the last time.
     last_problem: String,
 }
 
@@ -96,17 +110,31 @@ struct Lane<M> {
     /// How often the first message was tried.
     attempts: u32,
     pauses: ExponentialBackoff,
+    /// Why that failed the last time.
+    problem: Option<String>,
     /// The first message is not sent before.
     resume: SystemTime,
     turn: u64,
 }
 
+impl<M> Parcel<M> {
+    /// Says which lane it goes in.
+    pub fn lane(&self) -> LaneName {
+        LaneName { gate: self.gate.clone(), is_of_letters: self.is_letter() }
+    }
+
+    fn is_letter(&self) -> bool {
+        matches!(self.origin, Origin::Letter(_))
+    }
+}
+
 impl<M: Clone> Lanes<M> {
-    /// Makes lanes that give a message up when it has failed and is so late.
+    /// Makes lanes that give a message up when it is so late.
     pub fn new(give_up_after: Duration, max_pause: Duration) -> Self {
         Self {
-            by_gate: HashMap::new(),
+            by_name: HashMap::new(),
             held: 0,
+            letters: 0,
             out: 0,
             next_turn: 0,
             give_up_after,
@@ -114,7 +142,7 @@ impl<M: Clone> Lanes<M> {
             failing: HashSet::new(),
             pauses: pauses(max_pause),
             resume: SystemTime::UNIX_EPOCH,
-            last_problem: String::new(),
+            last_problem: "its turn did not come in time".to_owned(),
         }
     }
 
@@ -125,19 +153,21 @@ impl<M: Clone> Lanes<M> {
 
     /// Says whether more should be taken from the log.
     pub fn has_room(&self) -> bool {
-        self.held < HELD_MAX
+        self.held - self.letters < HELD_MAX
     }
 
-    /// Adds a message behind those of its gate.
+    /// Adds a message behind those of its lane.
     pub fn push(&mut self, parcel: Parcel<M>) {
         let turn = self.next_turn;
         self.next_turn += 1;
         self.held += 1;
-        let lane = self.by_gate.entry(parcel.gate.clone()).or_insert_with(|| Lane {
+        self.letters += usize::from(parcel.is_letter());
+        let lane = self.by_name.entry(parcel.lane()).or_insert_with(|| Lane {
             queue: VecDeque::new(),
             is_out: false,
             attempts: 0,
             pauses: pauses(self.max_pause),
+            problem: None,
             resume: SystemTime::UNIX_EPOCH,
             turn,
         });
@@ -146,13 +176,16 @@ impl<M: Clone> Lanes<M> {
 
     /// Takes a message to send now, if there is one. It is out until [`Self::delivered`] or [`Self::failed`].
     ///
-    /// What was tried least comes first: a receiver that cannot take some messages gets the others.
+    /// Dead letters come last. What was tried least comes first: a receiver that cannot take some messages gets the
+    /// others.
     pub fn next(&mut self, now: SystemTime) -> Option<Parcel<M>> {
         if now < self.resume || self.out >= self.out_max() {
             return None;
         }
-        let ready = self.by_gate.values_mut().filter(|lane| !lane.is_out && lane.resume <= now);
-        let lane = ready.min_by_key(|lane| (lane.attempts, lane.turn))?;
+        let ready = self.resting().filter(|(_, lane)| lane.resume <= now);
+        let (name, _) = ready.min_by_key(|(name, lane)| (name.is_of_letters, lane.attempts, lane.turn))?;
+        let name = name.clone();
+        let lane = self.by_name.get_mut(&name)?;
         let parcel = lane.queue.front()?.clone();
         lane.is_out = true;
         self.out += 1;
@@ -164,62 +197,74 @@ impl<M: Clone> Lanes<M> {
         if self.out >= self.out_max() {
             return None;
         }
-        let waiting = self.by_gate.values().filter(|lane| !lane.is_out);
-        waiting.map(|lane| lane.resume.max(self.resume)).min()
+        self.resting().map(|(_, lane)| lane.resume.max(self.resume)).min()
     }
 
-    /// Says that the message of a gate that was out was delivered, and returns it.
-    pub fn delivered(&mut self, gate: &GateName) -> Option<Parcel<M>> {
+    /// Says that the message of a lane that was out was delivered, and returns it.
+    pub fn delivered(&mut self, name: &LaneName) -> Option<Parcel<M>> {
         self.failing.clear();
         self.pauses = pauses(self.max_pause);
-        self.back(gate);
-        self.shift(gate).map(|(parcel, _)| parcel)
+        self.back(name);
+        self.shift(name).map(|(parcel, _)| parcel)
     }
 
-    /// Says that the message of a gate that was out has failed, and returns it if it is given up.
-    pub fn failed(&mut self, gate: &GateName, now: SystemTime, failure: Failure) -> Option<Dead<M>> {
-        self.back(gate);
-        if !self.is_down() {
-            self.failing.insert(gate.clone());
+    /// Says that the message of a lane that was out has failed, and returns it if trying again does not help.
+    pub fn failed(&mut self, name: &LaneName, now: SystemTime, failure: Failure) -> Option<Dead<M>> {
+        self.back(name);
+        // Who says when to come back is there.
+        match failure.retry_after {
+            Some(asked) => self.resume = self.resume.max(now + asked.min(RETRY_AFTER_MAX)),
+            None if self.is_down() => {}
+            None => drop(self.failing.insert(name.gate.clone())),
         }
         self.last_problem.clone_from(&failure.problem);
-        if let Some(asked) = failure.retry_after {
-            self.resume = self.resume.max(now + asked.min(RETRY_AFTER_MAX));
-        }
         if self.is_down() {
             self.resume = self.resume.max(now + self.pauses.next().unwrap_or(self.max_pause));
         }
-        let lane = self.by_gate.get_mut(gate)?;
+        let lane = self.by_name.get_mut(name)?;
         lane.attempts += 1;
         lane.resume = now + lane.pauses.next().unwrap_or(self.max_pause);
-        let is_late = lane.queue.front().is_some_and(|parcel| is_late(parcel, now, self.give_up_after));
-        if !failure.is_final && !is_late {
-            return None;
-        }
-        self.shift(gate).map(|(parcel, attempts)| Dead { parcel, attempts, problem: failure.problem })
+        lane.problem = Some(failure.problem);
+        if failure.is_final { self.drop_first(name) } else { None }
     }
 
-    /// Gives up what is late while the receiver is down: that would take an attempt for each otherwise.
+    /// Gives up what is late, tried or not: so nothing is held for longer, however slow the receiver is.
     pub fn give_up(&mut self, now: SystemTime) -> Vec<Dead<M>> {
-        if !self.is_down() {
-            return Vec::new();
-        }
         let give_up_after = self.give_up_after;
-        let is_late = |lane: &Lane<M>| {
-            !lane.is_out && lane.queue.front().is_some_and(|parcel| is_late(parcel, now, give_up_after))
-        };
+        let is_late = |parcel: &Parcel<M>| now.duration_since(parcel.since).is_ok_and(|late| late >= give_up_after);
+        let late = |lane: &Lane<M>| !lane.is_out && lane.queue.front().is_some_and(is_late);
+        let names: Vec<_> = self.by_name.iter().filter(|(_, lane)| late(lane)).map(|(name, _)| name.clone()).collect();
         let mut dead = Vec::new();
-        while let Some((gate, _)) = self.by_gate.iter().find(|(_, lane)| is_late(lane)) {
-            let gate = gate.clone();
-            let late = self.shift(&gate);
-            dead.extend(late.map(|(parcel, attempts)| Dead { parcel, attempts, problem: self.last_problem.clone() }));
+        for name in names {
+            while self.by_name.get(&name).is_some_and(late) {
+                dead.extend(self.drop_first(&name));
+            }
         }
         dead
     }
 
+    /// Removes a dead letter, and says whether that was done: not if it is not held, or out.
+    pub fn withdraw(&mut self, number: u64) -> bool {
+        let place = |lane: &Lane<M>| lane.queue.iter().position(|parcel| parcel.origin == Origin::Letter(number));
+        let Some((name, place)) = self.by_name.iter().find_map(|(name, lane)| Some((name.clone(), place(lane)?)))
+        else {
+            return false;
+        };
+        match self.by_name.get_mut(&name) {
+            Some(lane) if place > 0 => {
+                lane.queue.remove(place);
+                self.held -= 1;
+                self.letters -= 1;
+                true
+            }
+            Some(lane) if lane.is_out => false,
+            _ => self.shift(&name).is_some(),
+        }
+    }
+
     /// Returns what made each message that is held.
     pub fn origins(&self) -> impl Iterator<Item = Origin> + '_ {
-        self.by_gate.values().flat_map(|lane| lane.queue.iter().map(|parcel| parcel.origin))
+        self.by_name.values().flat_map(|lane| lane.queue.iter().map(|parcel| parcel.origin))
     }
 
     fn is_down(&self) -> bool {
@@ -230,8 +275,16 @@ impl<M: Clone> Lanes<M> {
         if self.is_down() { 1 } else { OUT_MAX }
     }
 
-    fn back(&mut self, gate: &GateName) {
-        if let Some(lane) = self.by_gate.get_mut(gate)
+    /// Returns the lanes whose first message can be sent once it has rested. Those of dead letters wait for their gate's.
+    fn resting(&self) -> impl Iterator<Item = (&LaneName, &Lane<M>)> {
+        self.by_name.iter().filter(|(name, lane)| {
+            let ahead = name.is_of_letters.then(|| LaneName { is_of_letters: false, ..(*name).clone() });
+            !lane.is_out && ahead.is_none_or(|ahead| !self.by_name.contains_key(&ahead))
+        })
+    }
+
+    fn back(&mut self, name: &LaneName) {
+        if let Some(lane) = self.by_name.get_mut(name)
             && lane.is_out
         {
             lane.is_out = false;
@@ -239,26 +292,29 @@ impl<M: Clone> Lanes<M> {
         }
     }
 
+    fn drop_first(&mut self, name: &LaneName) -> Option<Dead<M>> {
+        let problem = self.by_name.get_mut(name)?.problem.take().unwrap_or_else(|| self.last_problem.clone());
+        self.shift(name).map(|(parcel, attempts)| Dead { parcel, attempts, problem })
+    }
+
     /// Removes the first message of a lane, and gives the next one a fresh start.
-    fn shift(&mut self, gate: &GateName) -> Option<(Parcel<M>, u32)> {
-        let lane = self.by_gate.get_mut(gate)?;
+    fn shift(&mut self, name: &LaneName) -> Option<(Parcel<M>, u32)> {
+        let lane = self.by_name.get_mut(name)?;
         let parcel = lane.queue.pop_front()?;
         let attempts = lane.attempts;
         self.held -= 1;
+        self.letters -= usize::from(parcel.is_letter());
         lane.attempts = 0;
         lane.pauses = pauses(self.max_pause);
+        lane.problem = None;
         lane.resume = SystemTime::UNIX_EPOCH;
         lane.turn = self.next_turn;
         self.next_turn += 1;
         if lane.queue.is_empty() {
-            self.by_gate.remove(gate);
+            self.by_name.remove(name);
         }
         Some((parcel, attempts))
     }
-}
-
-fn is_late<M>(parcel: &Parcel<M>, now: SystemTime, give_up_after: Duration) -> bool {
-    now.duration_since(parcel.since).is_ok_and(|late| late >= give_up_after)
 }
 
 fn pauses(max: Duration) -> ExponentialBackoff {

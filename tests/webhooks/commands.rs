@@ -1,9 +1,12 @@
 //! What operators see and do, and what they do not see.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use serde_json::Value;
 
 use crate::process::Coordinator;
-use crate::receiver::{Mode, Receiver, SECRET, told};
+use crate::receiver::{Mode, Receiver, SECRET, told, until};
 
 fn json(coordinator: &Coordinator, arguments: &[&str]) -> Vec<Value> {
     let ran = coordinator.run(&[arguments, &["--output", "json"]].concat());
@@ -11,20 +14,12 @@ fn json(coordinator: &Coordinator, arguments: &[&str]) -> Vec<Value> {
     ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Asks again until an answer is the one that is waited for.
-async fn until(mut ask: impl FnMut() -> bool) {
-    let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
-    while !ask() {
-        look.tick().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_given_up_is_listed_delivered_again_and_deleted() {
-    let receiver = Receiver::start(Mode::Fail).await;
+    let receiver = Receiver::start(Mode::Refuse).await;
     let url = format!("http://user:t0ken@{}/t0ken?t0ken", receiver.address);
     let mut coordinator = Coordinator::configured(&format!(
-        "[[webhook]]\nname = 'ops'\nurl = '{url}'\nsecret = '{SECRET}'\ngive_up_after = '1ms'\nevents = ['resolved']\n"
+        "[[webhook]]\nname = 'ops'\nurl = '{url}'\nsecret = '{SECRET}'\nevents = ['resolved']\n"
     ));
     for gate in ["a", "b"] {
         coordinator.run(&["create", gate]);
@@ -37,9 +32,9 @@ async fn what_was_given_up_is_listed_delivered_again_and_deleted() {
         letters.iter().map(|it| (it["number"].as_str().unwrap(), it["gate"].as_str().unwrap())).collect();
     assert_eq!(texts, [("1", "a"), ("2", "b")]);
     assert_eq!(letters[0]["event"], "WEBHOOK_EVENT_RESOLVED");
-    assert!(letters[0]["lastFailure"].as_str().unwrap().starts_with("HTTP 500"), "{letters:?}");
+    assert!(letters[0]["lastFailure"].as_str().unwrap().starts_with("HTTP 410"), "{letters:?}");
     let shown = coordinator.run(&["webhooks", "dead", "ops"]).out;
-    assert!(shown.starts_with("NUMBER") && shown.contains("HTTP 500"), "{shown}");
+    assert!(shown.starts_with("NUMBER") && shown.contains("HTTP 410"), "{shown}");
 
     receiver.set(Mode::Take);
     assert_eq!(coordinator.run(&["webhooks", "redeliver", "ops", "2"]).code, Some(0));
@@ -48,8 +43,19 @@ async fn what_was_given_up_is_listed_delivered_again_and_deleted() {
     assert_eq!((told(&taken).as_str(), taken.id.as_str()), ("resolved b", letters[1]["messageId"].as_str().unwrap()));
     until(|| json(&coordinator, &["webhooks", "dead", "ops"]).len() == 1).await;
 
+    // One that is not there hinders no other.
+    let some = coordinator.run(&["webhooks", "redeliver", "ops", "7", "1", "8"]);
+    assert_eq!((some.code, some.out.as_str()), (Some(1), "ops delivers 1 again\n"));
+    assert!(some.err.contains("no dead letter 7") && some.err.contains("no dead letter 8"), "{}", some.err);
+    receiver.until(|receiver| receiver.taken().len() == 2).await;
+    until(|| json(&coordinator, &["webhooks", "dead", "ops"]).is_empty()).await;
+
+    receiver.set(Mode::Refuse);
+    coordinator.run(&["create", "c"]);
+    coordinator.run(&["approve", "c"]);
+    until(|| json(&coordinator, &["webhooks", "dead", "ops"]).len() == 1).await;
     let deleted = coordinator.run(&["webhooks", "delete", "ops", "--all"]);
-    assert_eq!((deleted.code, deleted.out.as_str()), (Some(0), "dead letter 1 of ops deleted\n"));
+    assert_eq!((deleted.code, deleted.out.as_str()), (Some(0), "dead letter 3 of ops deleted\n"));
     assert_eq!(coordinator.run(&["webhooks", "dead", "ops"]).err, "no dead letters\n");
     for (arguments, problem) in [
         (&["webhooks", "delete", "ops", "1"], "webhook ops has no dead letter 1"),
@@ -106,9 +112,18 @@ fn a_configuration_that_makes_no_sense_is_refused_before_anything_starts() {
     let config = dir.path().join("gatepost.toml");
     std::fs::write(&config, "[[webhook]]\nname = 'ops'\nurl = 'https://h.example.org/'\n").unwrap();
     let data = dir.path().join("data");
-    let mut command = crate::process::serve("127.0.0.1:0", &data);
-    let ran = crate::process::Ran::from(command.arg("--config").arg(&config).output().unwrap());
-    assert_eq!(ran.code, Some(1));
-    assert!(ran.err.contains("webhook \"ops\": it needs a secret"), "{}", ran.err);
-    assert!(!data.exists());
+    let serve = || {
+        let mut command = crate::process::serve("127.0.0.1:0", &data);
+        // What is no UTF-8 is not shown either.
+        command.env("OPS_URL", OsStr::from_bytes(b"https://h.example.org/t0ken/\xff")).arg("--config").arg(&config);
+        let ran = crate::process::Ran::from(command.output().unwrap());
+        assert_eq!(ran.code, Some(1));
+        assert!(!data.exists());
+        ran.err
+    };
+    let refused = serve();
+    assert!(refused.contains("webhook \"ops\": it needs a secret"), "{refused}");
+    std::fs::write(&config, "[[webhook]]\nname = 'ops'\nurl_env = 'OPS_URL'\nformat = 'slack'\n").unwrap();
+    let refused = serve();
+    assert!(refused.contains("its url_env OPS_URL is no UTF-8") && !refused.contains("t0ken"), "{refused}");
 }

@@ -7,7 +7,7 @@ use gatepost::proto::{ApproveRequest, Duration, GateStatus, Spec, WaitRequest};
 use serde_json::Value;
 
 use crate::process::Coordinator;
-use crate::receiver::{Mode, Receiver, SECRET, check, told};
+use crate::receiver::{Mode, Receiver, SECRET, check, told, until};
 
 /// Rounds in each of the receiver's moods.
 const GATES: usize = 8;
@@ -83,16 +83,32 @@ async fn a_receiver_that_fails_hangs_and_dies_gets_every_event_through_kills_of_
 
 /// Waits until the webhook has nothing left to do, and has saved that.
 async fn settled(coordinator: &Coordinator) {
-    let mut look = tokio::time::interval(std::time::Duration::from_millis(50));
-    loop {
-        look.tick().await;
+    until(|| {
         let listed: Value = serde_json::from_str(&coordinator.run(&["webhooks", "list", "-o", "json"]).out).unwrap();
         let history = coordinator.run(&["history", "--output", "json"]).out;
         let last: Value = serde_json::from_str(history.lines().last().unwrap()).unwrap();
-        if listed["place"] == last["revision"] {
-            return;
-        }
+        listed["place"] == last["revision"]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_is_dead_holds_up_no_other() {
+    let (mut dead, fine) = (Receiver::start(Mode::Take).await, Receiver::start(Mode::Take).await);
+    dead.die().await;
+    let other = config(&fine, "").replace("'ops'", "'fine'");
+    let coordinator = Coordinator::configured(&(config(&dead, "") + &other));
+    let client = Client::new(coordinator.address()).unwrap();
+    for number in 0..20 {
+        decide(&client, &format!("gate/{number}")).await;
     }
+    let resolved =
+        |receiver: &Receiver| receiver.taken().iter().filter(|request| told(request).starts_with("resolved ")).count();
+    fine.until(|receiver| resolved(receiver) == 20).await;
+    assert_eq!(dead.seen().len(), 0);
+    dead.live().await;
+    dead.until(|receiver| resolved(receiver) == 20).await;
+    check(&[dead.seen(), fine.seen()].concat());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

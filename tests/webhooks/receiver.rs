@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub enum Mode {
     Take,
     Fail,
+    /// It is gone, and says so.
+    Refuse,
     Hang,
 }
 
@@ -106,6 +108,17 @@ impl Receiver {
     }
 }
 
+/// Asks again until the answer is yes.
+pub async fn until(mut ask: impl FnMut() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    let answered = async {
+        while !ask() {
+            look.tick().await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, answered).await.is_ok(), "it never was so");
+}
+
 /// Says what a request told: `waiting release-42/prod`.
 pub fn told(request: &Request) -> String {
     let kind = request.body["type"].as_str().unwrap().strip_prefix("gate.").unwrap();
@@ -137,8 +150,10 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
     };
     shared.count.send_modify(|count| *count += 1);
     let mode = *shared.mode.subscribe().wait_for(|mode| *mode != Mode::Hang).await.unwrap();
-    if mode == Mode::Fail {
-        return StatusCode::INTERNAL_SERVER_ERROR;
+    match mode {
+        Mode::Take | Mode::Hang => {}
+        Mode::Fail => return StatusCode::INTERNAL_SERVER_ERROR,
+        Mode::Refuse => return StatusCode::GONE,
     }
     shared.seen.lock().unwrap()[number - 1].taken = true;
     shared.count.send_modify(|count| *count += 1);

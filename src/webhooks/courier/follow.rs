@@ -112,8 +112,8 @@ impl Courier {
                 Ok(self.warn_from)
             }
             Ok(Some(event)) => {
-                let now = self.coordinator.now();
-                self.push(origin, Topic::Expiring, event, now);
+                let time = self.time_of_warning(&event);
+                self.push(origin, Topic::Expiring, event, time);
                 Ok(Revision::ZERO)
             }
             Ok(None) => Ok(Revision::ZERO),
@@ -129,8 +129,15 @@ impl Courier {
         deadline.checked_sub(self.webhook.warn_before).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
+    /// Says when a gate came near its deadline: the same whenever the warning is made.
+    pub(super) fn time_of_warning(&self, event: &Event) -> SystemTime {
+        let due = event.gate.deadline.map(|deadline| self.warning_time(deadline));
+        due.max(event.gate.wait_time).unwrap_or(event.time)
+    }
+
     fn push(&mut self, origin: Origin, topic: Topic, event: Arc<Event>, time: SystemTime) {
         let gate = event.gate.name.clone();
-        self.lanes.push(Parcel { gate, origin, since: time, message: Message { topic, event, time } });
+        let since = time.max(self.opened);
+        self.lanes.push(Parcel { gate, origin, since, message: Message { topic, event, time } });
     }
 }

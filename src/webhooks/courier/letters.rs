@@ -8,6 +8,8 @@ use crate::webhooks::message::Message;
 
 /// Dead letters that are kept; the oldest gives way.
 const LETTERS_MAX: usize = 10_000;
+/// Dead letters that are held for delivery at a time. Of the others that are asked for, only the numbers.
+const REDELIVERING_MAX: usize = 64;
 /// The longest text about a failure in characters, so that a dead letter fits one part of a record.
 const PROBLEM_MAX: usize = 256;
 
@@ -49,6 +51,10 @@ impl Courier {
     }
 
     pub(super) fn discard(&mut self, number: u64) {
+        self.asked.remove(&number);
+        if self.lanes.withdraw(number) {
+            self.redelivering.remove(&number);
+        }
         if self.letters.remove(&number) {
             self.put.retain(|letter| letter.number != number);
             self.remove.push(number);
@@ -73,22 +79,45 @@ impl Courier {
         Ok(())
     }
 
-    /// Puts a dead letter behind what its gate has to tell. It stays a dead letter until it is delivered.
+    /// Notes that a dead letter is to be delivered. It stays a dead letter until it is.
     async fn redeliver(&mut self, number: u64) -> Result<(), Error> {
         self.save().await?;
-        let letter = self.coordinator.dead_letters(&self.webhook.name, number, 1).await?.pop();
-        let letter = letter.filter(|letter| letter.number == number && self.letters.contains(&number));
-        let letter = letter.ok_or_else(|| self.no_letter(number))?;
-        let event = self.coordinator.event(letter.revision).await?;
-        let oldest = self.coordinator.oldest();
-        let event = event.ok_or(Error::EventForgotten { revision: letter.revision, oldest })?;
-        if self.redelivering.insert(number) {
-            let now = self.coordinator.now();
-            let time = if letter.topic == Topic::Expiring { letter.time } else { event.time };
-            let message = Message { topic: letter.topic, event, time };
-            self.lanes.push(Parcel { gate: letter.gate, origin: Origin::Letter(number), since: now, message });
+        self.letter(number).await?;
+        if !self.redelivering.contains(&number) {
+            self.asked.insert(number);
         }
         Ok(())
+    }
+
+    /// Puts the dead letters that are to be delivered into their lanes, as there is room.
+    pub(super) async fn load(&mut self) -> Result<(), StoreError> {
+        while self.redelivering.len() < REDELIVERING_MAX
+            && let Some(number) = self.asked.pop_first()
+        {
+            match self.letter(number).await {
+                Ok(parcel) => {
+                    self.redelivering.insert(number);
+                    self.lanes.push(parcel);
+                }
+                Err(Error::Store(error)) if !matches!(error, StoreError::Corrupt { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::error!("webhook {} leaves dead letter {number} as it is: {error}", self.webhook.name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a dead letter, as it is delivered.
+    async fn letter(&self, number: u64) -> Result<Parcel<Message>, Error> {
+        let letter = self.coordinator.dead_letters(&self.webhook.name, number, 1).await?.pop();
+        let letter = letter.filter(|letter| letter.number == number && self.letters.contains(&number));
+        let DeadLetter { gate, topic, revision, .. } = letter.ok_or_else(|| self.no_letter(number))?;
+        let oldest = self.coordinator.oldest();
+        let event = self.coordinator.event(revision).await?.ok_or(Error::EventForgotten { revision, oldest })?;
+        let time = if topic == Topic::Expiring { self.time_of_warning(&event) } else { event.time };
+        let message = Message { topic, event, time };
+        Ok(Parcel { gate, origin: Origin::Letter(number), since: self.coordinator.now(), message })
     }
 
     fn no_letter(&self, number: u64) -> Error {

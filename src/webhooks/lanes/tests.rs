@@ -18,6 +18,14 @@ fn name(text: &str) -> GateName {
     GateName::parse("gate", text).unwrap()
 }
 
+fn lane(gate: &str) -> LaneName {
+    LaneName { gate: name(gate), is_of_letters: false }
+}
+
+fn letter(gate: &str, number: u64) -> Parcel<u64> {
+    Parcel { origin: Origin::Letter(number), ..parcel(gate, number) }
+}
+
 fn parcel(gate: &str, revision: u64) -> Parcel<u64> {
     Parcel { gate: name(gate), origin: Origin::Event(Revision(revision)), since: at(0), message: revision }
 }
@@ -44,7 +52,7 @@ fn gates_go_side_by_side_and_each_in_order() {
     let mut lanes = lanes(&["a", "b", "a", "b", "c"]);
     assert_eq!(all(&mut lanes, at(0)), [1, 2, 5]);
     assert_eq!(lanes.wake_at(), None);
-    assert_eq!(lanes.delivered(&name("b")).unwrap().message, 2);
+    assert_eq!(lanes.delivered(&lane("b")).unwrap().message, 2);
     assert_eq!(all(&mut lanes, at(0)), [4]);
     assert_eq!(lanes.len(), 4);
 }
@@ -55,7 +63,7 @@ fn so_many_are_out_at_a_time() {
     let gates: Vec<_> = gates.iter().map(String::as_str).collect();
     let mut lanes = lanes(&gates);
     assert_eq!(all(&mut lanes, at(0)).len(), OUT_MAX);
-    lanes.delivered(&name("g0"));
+    lanes.delivered(&lane("g0"));
     assert_eq!(all(&mut lanes, at(0)).len(), 1);
 }
 
@@ -63,8 +71,8 @@ fn so_many_are_out_at_a_time() {
 fn a_message_that_failed_rests_and_holds_back_only_its_own_gate() {
     let mut lanes = lanes(&["a", "a", "b"]);
     assert_eq!(all(&mut lanes, at(0)), [1, 3]);
-    assert_eq!(lanes.failed(&name("a"), at(0), failure("HTTP 500")), None);
-    lanes.delivered(&name("b"));
+    assert_eq!(lanes.failed(&lane("a"), at(0), failure("HTTP 500")), None);
+    lanes.delivered(&lane("b"));
     lanes.push(parcel("b", 4));
     assert_eq!(all(&mut lanes, at(0)), [4]);
     let wake = lanes.wake_at().unwrap();
@@ -80,7 +88,7 @@ fn pauses_grow_to_a_bound() {
     let mut pauses = Vec::new();
     for _ in 0..12 {
         assert_eq!(all(&mut lanes, now), [1]);
-        assert_eq!(lanes.failed(&name("a"), now, failure("HTTP 500")), None);
+        assert_eq!(lanes.failed(&lane("a"), now, failure("HTTP 500")), None);
         let wake = lanes.wake_at().unwrap();
         pauses.push(wake.duration_since(now).unwrap());
         now = wake;
@@ -99,7 +107,7 @@ fn a_receiver_that_is_down_is_asked_one_message_at_a_time() {
     while now < at(3600) {
         while let Some(parcel) = lanes.next(now) {
             attempts += 1;
-            assert_eq!(lanes.failed(&parcel.gate, now, failure("connection refused")), None);
+            assert_eq!(lanes.failed(&parcel.lane(), now, failure("connection refused")), None);
         }
         now = lanes.wake_at().unwrap();
     }
@@ -109,7 +117,7 @@ fn a_receiver_that_is_down_is_asked_one_message_at_a_time() {
     // It is back: all goes on.
     let first = lanes.next(now).unwrap();
     assert_eq!(lanes.next(now), None, "one at a time");
-    lanes.delivered(&first.gate);
+    lanes.delivered(&first.lane());
     assert_eq!(all(&mut lanes, now + 2 * PAUSE_MAX).len(), OUT_MAX);
 }
 
@@ -118,7 +126,7 @@ fn what_was_tried_least_comes_first() {
     let mut lanes = lanes(&["a", "b", "c"]);
     for gate in ["a", "b", "c"] {
         lanes.next(at(0)).unwrap();
-        lanes.failed(&name(gate), at(0), failure("HTTP 400"));
+        lanes.failed(&lane(gate), at(0), failure("HTTP 400"));
     }
     lanes.push(parcel("fresh", 9));
     assert_eq!(all(&mut lanes, at(600)), [9]);
@@ -129,27 +137,98 @@ fn a_receiver_that_asks_to_be_left_alone_is() {
     let mut lanes = lanes(&["a", "b"]);
     lanes.next(at(0)).unwrap();
     let asked = Failure { retry_after: Some(Duration::from_secs(300)), ..failure("HTTP 429") };
-    lanes.failed(&name("a"), at(0), asked);
+    lanes.failed(&lane("a"), at(0), asked);
     assert_eq!(all(&mut lanes, at(299)), [0; 0]);
     assert_eq!(lanes.wake_at(), Some(at(300)));
     assert_eq!(all(&mut lanes, at(300)), [2, 1]);
 
     let for_ever = Failure { retry_after: Some(Duration::MAX), ..failure("HTTP 429") };
-    lanes.failed(&name("a"), at(300), for_ever);
+    lanes.failed(&lane("a"), at(300), for_ever);
     assert_eq!(lanes.wake_at(), Some(at(300) + RETRY_AFTER_MAX));
 }
 
 #[test]
-fn what_is_late_is_given_up_when_it_fails() {
-    let mut lanes = lanes(&["a", "a"]);
+fn a_receiver_that_only_limits_its_rate_is_not_down_and_loses_nothing() {
+    let gates: Vec<_> = (0..50).map(|number| format!("g{number}")).collect();
+    let gates: Vec<_> = gates.iter().map(String::as_str).collect();
+    let mut lanes = lanes(&gates);
+    let mut now = at(0);
+    let mut told = 0;
+    while lanes.len() > 0 {
+        let sent: Vec<_> = std::iter::from_fn(|| lanes.next(now)).collect();
+        // It takes one of those that come at a time.
+        for (number, parcel) in sent.iter().enumerate() {
+            if number == 0 {
+                told += 1;
+                lanes.delivered(&parcel.lane());
+            } else {
+                let asked = Failure { retry_after: Some(Duration::from_secs(30)), ..failure("HTTP 429") };
+                assert_eq!(lanes.failed(&parcel.lane(), now, asked), None);
+            }
+        }
+        assert!(sent.len() == OUT_MAX || lanes.len() < OUT_MAX, "{} are tried", sent.len());
+        assert_eq!(lanes.give_up(now), []);
+        now = lanes.wake_at().unwrap_or(now).max(now + PAUSE_MAX * 2);
+    }
+    assert_eq!(told, 50);
+}
+
+#[test]
+fn what_is_late_is_given_up_tried_or_not() {
+    let mut lanes = lanes(&["a", "a", "b", "c"]);
+    assert_eq!(all(&mut lanes, at(0)), [1, 3, 4]);
+    assert_eq!(lanes.failed(&lane("a"), at(0), failure("HTTP 500")), None);
+    assert_eq!(lanes.give_up(at(0) + DAY - Duration::from_nanos(1)), []);
     let late = at(0) + DAY;
-    lanes.next(late).unwrap();
-    let dead = lanes.failed(&name("a"), late, failure("HTTP 500")).unwrap();
-    assert_eq!((dead.parcel.message, dead.attempts, dead.problem.as_str()), (1, 1, "HTTP 500"));
-    // The next one is tried all the same.
-    assert_eq!(all(&mut lanes, late), [2]);
-    assert!(lanes.delivered(&name("a")).is_some());
-    assert_eq!((lanes.len(), lanes.wake_at()), (0, None));
+    lanes.push(Parcel { since: late, ..parcel("a", 5) });
+    let dead: Vec<_> = lanes.give_up(late).into_iter().map(|dead| (dead.parcel.message, dead.attempts)).collect();
+    assert_eq!(dead, [(1, 1), (2, 0)]);
+    assert_eq!(all(&mut lanes, late), [5]);
+    // What is out may still be delivered.
+    assert!(lanes.delivered(&lane("b")).is_some());
+    assert_eq!(lanes.failed(&lane("c"), late, failure("HTTP 502")), None);
+    let dead = lanes.give_up(late).remove(0);
+    assert_eq!((dead.parcel.message, dead.problem.as_str()), (4, "HTTP 502"));
+}
+
+#[test]
+fn dead_letters_come_last_and_neither_take_room_nor_hold_anything_up() {
+    let mut lanes = lanes(&[]);
+    for number in 0..2 * HELD_MAX as u64 {
+        lanes.push(letter(&format!("g{number}"), number));
+    }
+    assert!(lanes.has_room());
+    lanes.push(letter("a", 10_001));
+    lanes.push(letter("a", 10_002));
+    lanes.push(parcel("a", 1));
+    assert_eq!(lanes.next(at(0)).unwrap().message, 1, "not behind the dead letters");
+    // Those of its gate wait for it, and then for one another.
+    assert_eq!(all(&mut lanes, at(0)).len(), OUT_MAX - 1);
+    lanes.delivered(&lane("a"));
+    for number in 0..2 * HELD_MAX as u64 {
+        lanes.withdraw(number);
+    }
+    assert_eq!(all(&mut lanes, at(0)), [10_001]);
+    // A new event does not wait for a dead letter that is out.
+    lanes.push(parcel("a", 2));
+    let of_letters = LaneName { is_of_letters: true, ..lane("a") };
+    assert_eq!(lanes.next(at(0)), None, "8 are out");
+    lanes.failed(&of_letters, at(0), failure("HTTP 500"));
+    assert_eq!(all(&mut lanes, at(600)), [2]);
+}
+
+#[test]
+fn a_dead_letter_is_withdrawn_unless_it_is_out() {
+    let mut lanes = lanes(&[]);
+    for number in 1..=3 {
+        lanes.push(letter("a", number));
+    }
+    assert_eq!(all(&mut lanes, at(0)), [1]);
+    assert!(!lanes.withdraw(1), "it is out");
+    assert!(lanes.withdraw(2) && !lanes.withdraw(2));
+    assert_eq!(lanes.delivered(&LaneName { is_of_letters: true, ..lane("a") }).unwrap().message, 1);
+    assert!(lanes.withdraw(3));
+    assert_eq!((lanes.len(), lanes.next(at(0))), (0, None));
 }
 
 #[test]
@@ -157,7 +236,7 @@ fn a_receiver_that_is_gone_gets_no_second_attempt() {
     let mut lanes = lanes(&["a"]);
     lanes.next(at(0)).unwrap();
     let gone = Failure { is_final: true, ..failure("HTTP 410 Gone") };
-    assert_eq!(lanes.failed(&name("a"), at(0), gone).unwrap().attempts, 1);
+    assert_eq!(lanes.failed(&lane("a"), at(0), gone).unwrap().attempts, 1);
 }
 
 #[test]
@@ -166,7 +245,7 @@ fn a_long_outage_ends_in_dead_letters_without_an_attempt_for_each() {
     let late = at(0) + DAY;
     for _ in 0..3 {
         let parcel = lanes.next(at(0)).unwrap();
-        lanes.failed(&parcel.gate, at(0), failure("connection refused"));
+        lanes.failed(&parcel.lane(), at(0), failure("connection refused"));
     }
     lanes.push(Parcel { since: late, ..parcel("d", 6) });
     assert_eq!(lanes.give_up(late - Duration::from_nanos(1)), []);
@@ -174,10 +253,6 @@ fn a_long_outage_ends_in_dead_letters_without_an_attempt_for_each() {
     dead.sort_unstable();
     assert_eq!(dead, [(1, 1), (2, 0), (3, 1), (4, 1), (5, 0)]);
     assert_eq!(all(&mut lanes, late), [6]);
-    // Nothing is given up unseen while the receiver takes something.
-    lanes.delivered(&name("d"));
-    lanes.push(parcel("a", 7));
-    assert_eq!(lanes.give_up(late + DAY), []);
 }
 
 /// One step of a run.
@@ -187,6 +262,7 @@ enum Step {
     Send,
     Deliver(u8),
     Fail(u8),
+    Refuse(u8),
     Sleep(u8),
 }
 
@@ -196,6 +272,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Send),
         (0..4_u8).prop_map(Step::Deliver),
         (0..4_u8).prop_map(Step::Fail),
+        (0..4_u8).prop_map(Step::Refuse),
         any::<u8>().prop_map(Step::Sleep),
     ]
 }
@@ -208,6 +285,7 @@ proptest! {
     #[test]
     fn nothing_is_lost_or_overtaken(steps in vec(step(), 1..200)) {
         let gate = |number: u8| name(&format!("g{number}"));
+        let lane = |number: u8| lane(&format!("g{number}"));
         let mut lanes = Lanes::new(Duration::from_secs(300), PAUSE_MAX);
         let (mut now, mut revision) = (at(0), 0);
         let mut waiting: HashMap<GateName, VecDeque<u64>> = HashMap::new();
@@ -233,15 +311,20 @@ proptest! {
                 }
                 Step::Deliver(number) => {
                     if let Some(sent) = out.remove(&gate(number)) {
-                        prop_assert_eq!(lanes.delivered(&gate(number)).map(|parcel| parcel.message), Some(sent));
+                        prop_assert_eq!(lanes.delivered(&lane(number)).map(|parcel| parcel.message), Some(sent));
                         prop_assert_eq!(waiting.get_mut(&gate(number)).and_then(VecDeque::pop_front), Some(sent));
                     }
                 }
                 Step::Fail(number) => {
-                    if let Some(sent) = out.remove(&gate(number))
-                        && let Some(dead) = lanes.failed(&gate(number), now, failure("no"))
-                    {
-                        prop_assert_eq!(dead.parcel.message, sent);
+                    if out.remove(&gate(number)).is_some() {
+                        prop_assert_eq!(lanes.failed(&lane(number), now, failure("no")), None);
+                    }
+                }
+                Step::Refuse(number) => {
+                    if let Some(sent) = out.remove(&gate(number)) {
+                        let refused = Failure { is_final: true, ..failure("never") };
+                        let dead = lanes.failed(&lane(number), now, refused);
+                        prop_assert_eq!(dead.map(|dead| dead.parcel.message), Some(sent));
                         prop_assert_eq!(waiting.get_mut(&gate(number)).and_then(VecDeque::pop_front), Some(sent));
                     }
                 }

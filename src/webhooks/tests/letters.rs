@@ -24,6 +24,8 @@ async fn what_fails_for_too_long_is_given_up_and_the_next_is_told() {
     let first = world.post().await;
     let (id, begin) = (first.id.clone(), Instant::now());
     let mut attempts = 1;
+    // So that the next is no later than half the time when this one is given up.
+    tokio::time::sleep(30 * MINUTE).await;
     first.fail();
     world.approve_new("a").await;
     let next = loop {
@@ -133,4 +135,50 @@ async fn what_was_forgotten_cannot_be_told_again() {
     let error = world.webhooks().redeliver("ops", letter.number).await.unwrap_err();
     assert!(matches!(error, Error::EventForgotten { revision, .. } if revision == letter.revision), "{error}");
     assert_eq!(world.letters().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_that_are_delivered_again_hold_up_nothing_new() {
+    let mut world = World::new();
+    world.start().await;
+    // More than the messages of the log that are held.
+    for number in 0..1100 {
+        give_up(&mut world, &format!("g{number}")).await;
+    }
+    world.approve_new("fine").await;
+    while world.deliver().await != "resolved fine" {}
+    let letters = world.webhooks().dead_letters("ops", 0, 2000).await.unwrap();
+    for letter in &letters {
+        world.webhooks().redeliver("ops", letter.number).await.unwrap();
+    }
+    let hanging: Vec<_> = [world.post().await, world.post().await].into();
+    let (_, status) = world.webhooks().list().next().unwrap();
+    assert!(status.pending < 100, "{} are in memory", status.pending);
+    // Deleted before it had its turn: it is never sent.
+    world.webhooks().delete("ops", letters[20].number).await.unwrap();
+    world.webhooks().delete("ops", letters[1000].number).await.unwrap();
+    world.wait("new", Some(5 * MINUTE)).await;
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let post = world.post().await;
+        if post.told().ends_with(" new") {
+            told.push(post.told());
+        }
+        post.answer.send(Ok(())).unwrap();
+    }
+    assert_eq!(told, ["waiting new", "expiring new"]);
+    assert!(world.letters().await.len() > 50, "before most of the dead letters");
+    for post in hanging {
+        post.answer.send(Ok(())).unwrap();
+    }
+    let mut ids = Vec::new();
+    while !world.webhooks().dead_letters("ops", 0, 1).await.unwrap().is_empty() {
+        if let Ok(Some(post)) = timeout(2 * MINUTE, world.running().posts.recv()).await {
+            ids.push(post.id.clone());
+            post.answer.send(Ok(())).unwrap();
+        }
+    }
+    for deleted in [20, 1000] {
+        assert!(!ids.contains(&letters[deleted].message_id));
+    }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_delivered_is_told_after_a_stop_and_nothing_else() {
+async fn what_was_not_delivered_is_told_after_a_stop_with_what_is_behind_it() {
     let mut world = World::new();
     world.start().await;
     for gate in ["a", "b", "c"] {
@@ -129,4 +129,57 @@ async fn a_place_that_never_was_here_is_given_up() {
     world.start().await;
     world.approve_new("b").await;
     assert_eq!(world.deliver().await, "resolved b");
+}
+
+/// How a receiver answers that wants to be left alone for ten minutes.
+fn limited() -> Failure {
+    Failure { problem: "HTTP 429".into(), retry_after: Some(10 * MINUTE), is_final: false }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_comes_back_tells_its_backlog_to_a_receiver_that_limits_its_rate() {
+    let mut world = World::new();
+    world.start().await;
+    world.stop().await;
+    for number in 0..5 {
+        world.approve_new(&format!("g{number}")).await;
+    }
+    // Much longer than until a message is given up.
+    tokio::time::sleep(48 * 60 * MINUTE).await;
+    world.start().await;
+    let mut told = Vec::new();
+    for post in [world.post().await, world.post().await, world.post().await, world.post().await] {
+        post.answer.send(Err(limited())).unwrap();
+    }
+    for _ in 0..5 {
+        told.push(world.deliver().await);
+    }
+    told.sort();
+    assert_eq!(told, (0..5).map(|number| format!("resolved g{number}")).collect::<Vec<_>>());
+    assert_eq!(world.webhooks().dead_letters("ops", 0, 100).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_takes_less_than_there_is_holds_the_log_only_for_so_long() {
+    let mut world = World::with(Retention { age: None, events: Some(1) });
+    world.start().await;
+    let begin = Instant::now();
+    let mut number = 0;
+    while begin.elapsed() < 6 * 60 * MINUTE {
+        world.approve_new(&format!("g{number}")).await;
+        number += 1;
+        // It takes one in ten minutes.
+        let mut taken = number % 10 > 0;
+        while let Ok(post) = world.running().posts.try_recv() {
+            post.answer.send(if taken { Err(limited()) } else { Ok(()) }).unwrap();
+            taken = true;
+        }
+        tokio::time::sleep(MINUTE).await;
+    }
+    tokio::time::sleep(MINUTE).await;
+    let oldest = world.store.event(world.store.oldest().next()).await.unwrap().unwrap();
+    let age = world.coordinator.now().duration_since(oldest.time).unwrap();
+    assert!(age > 30 * MINUTE && age < 80 * MINUTE, "{age:?}");
+    let letters = world.webhooks().dead_letters("ops", 0, 1000).await.unwrap();
+    assert!(letters.len() > 200 && letters.iter().any(|letter| letter.attempts == 0), "{}", letters.len());
 }

@@ -169,3 +169,49 @@ async fn a_warning_comes_after_what_it_follows_and_once() {
         world.stop().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shorter_warn_before_warns_of_nothing_too_early() {
+    let mut world = World::new();
+    world.webhook.topics = vec![Topic::Expiring];
+    world.webhook.warn_before = 60 * MINUTE;
+    world.start().await;
+    world.wait("seen", Some(50 * MINUTE)).await;
+    assert_eq!(world.deliver().await, "expiring seen");
+    world.is_silent_for(MINUTE).await;
+    world.stop().await;
+    world.webhook.warn_before = 10 * MINUTE;
+    world.start().await;
+    let begin = Instant::now();
+    world.wait("new", Some(30 * MINUTE)).await;
+    assert_eq!(world.deliver().await, "expiring new");
+    let elapsed = begin.elapsed();
+    assert!(elapsed >= 20 * MINUTE && elapsed < 20 * MINUTE + Duration::from_secs(1), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warning_that_is_made_again_is_the_same_message() {
+    let mut world = World::new();
+    world.webhook.topics = vec![Topic::Expiring];
+    world.start().await;
+    for (gate, timeout, told) in [("long", 30, 20 * MINUTE), ("short", 5, Duration::ZERO)] {
+        let begin = world.coordinator.now();
+        world.wait(gate, Some(timeout * MINUTE)).await;
+        let first = world.post().await;
+        assert_eq!(first.body["timestamp"], crate::proto::Timestamp::from(begin + told).to_string(), "{gate}");
+        world.crash();
+        tokio::time::sleep(MINUTE).await;
+        world.start().await;
+        let again = world.post().await;
+        assert_eq!((&again.id, &again.body), (&first.id, &first.body));
+        // Given up, and delivered again, it is the same too.
+        again.answer.send(Err(failure(true))).unwrap();
+        tokio::time::sleep(2 * MINUTE).await;
+        let letter = world.webhooks().dead_letters("ops", 0, 100).await.unwrap().remove(0);
+        world.webhooks().redeliver("ops", letter.number).await.unwrap();
+        let again = world.post().await;
+        assert_eq!((&again.id, &again.body), (&first.id, &first.body));
+        again.answer.send(Ok(())).unwrap();
+        world.is_silent_for(MINUTE).await;
+    }
+}
