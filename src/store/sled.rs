@@ -138,7 +138,7 @@ impl Store for Sled {
 
     async fn writable(&self) -> Result<(), Error> {
         // A disk that hangs does not answer.
-        self.read(|shared| shared.writable()).await
+        self.read(Shared::writable).await
     }
 
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {
