@@ -16,6 +16,8 @@ until address=$(grep -oE '127\.0\.0\.1:[0-9]+' "$home/said"); do
   kill -0 "$server" || { cat "$home/log" >&2; echo "the coordinator did not start" >&2; exit 1; }
 done
 
+"$program" create open --server "http://$address"
+
 # Where it leaves its own files.
 cd "$home"
 # positive_data_acceptance: what a request may say depends on the gates (one is decided already, another is not there), and
