@@ -324,6 +324,7 @@ async fn a_bad_name_is_refused_everywhere_and_leaves_the_store_as_it_was() {
             refused(gates.approve(approve(name))).await,
             refused(gates.reject(reject(name))).await,
             refused(gates.reset_gate(reset(name))).await,
+            refused(gates.report_evidence(report(name, &[("a", "b")]))).await,
             stream_refused(gates.wait(wait_with(name, Spec::default()))).await,
         ];
         for status in refusals {

@@ -63,7 +63,7 @@ async fn call_with<T: Message + 'static>(channel: &Channel, method: &'static str
 }
 
 const CREATE: &str = "/gatepost.v1.GateService/CreateGate";
-const METHODS: [&str; 11] = [
+const METHODS: [&str; 12] = [
     CREATE,
     "/gatepost.v1.GateService/GetGate",
     "/gatepost.v1.GateService/ListGates",
@@ -75,7 +75,20 @@ const METHODS: [&str; 11] = [
     "/gatepost.v1.GateService/ResetGates",
     "/gatepost.v1.GateService/Watch",
     "/gatepost.v1.GateService/ListEvents",
+    "/gatepost.v1.GateService/ReportEvidence",
 ];
+
+#[test]
+fn every_call_is_tried() {
+    let pool = prost_reflect::DescriptorPool::decode(DESCRIPTOR_SET).unwrap();
+    let service = pool.get_service_by_name("gatepost.v1.GateService").unwrap();
+    let mut methods: Vec<_> =
+        service.methods().map(|method| format!("/{}/{}", service.full_name(), method.name())).collect();
+    let mut tried = METHODS;
+    methods.sort();
+    tried.sort_unstable();
+    assert_eq!(methods, tried);
+}
 
 /// Any text, and text that is nearly a name.
 fn texts() -> impl Strategy<Value = String> {
