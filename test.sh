@@ -21,7 +21,7 @@ command -v mkfs.ext4 >/dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing+=(e2fsp
 command -v curl >/dev/null || missing+=(curl)
 # The certificates of a test.
 command -v openssl >/dev/null || missing+=(openssl)
-command -v chromium >/dev/null || missing+=(chromium)
+command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
 command -v losetup >/dev/null || [ -x /usr/sbin/losetup ] || missing+=(mount)
 if [ "${#missing[@]}" -gt 0 ]; then
   as_root apt-get update -q
