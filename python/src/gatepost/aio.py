@@ -261,7 +261,7 @@ class AsyncClient:
         round: int = 0,  # noqa: A002
         request_id: str = "",
     ) -> v1.Gate:
-        """Adds facts such as `{"tests": "passed"}` to a gate's round, for approvers and rules. Errors: see `approve`."""
+        """Adds facts such as `{"tests": "passed"}` to a gate's round, for approvers and rules. Errors as `approve`."""
         request = v1.ReportEvidenceRequest(gate=gate, facts=facts, round=round, request_id=request_id or _new_id())
         return await self._calls.call("ReportEvidence", request, v1.Gate)
 
