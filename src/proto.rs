@@ -119,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_read_as_it_was_written() {
+        // One that a quick reader of numbers misses by a bit.
+        let json = r#"{"inputs":{"n":5.78960446186581e77}}"#;
+        let number = |request: &ApproveRequest| request.inputs.clone().unwrap().fields["n"].kind.clone();
+        let request: ApproveRequest = from_json(json).unwrap();
+        assert_eq!(number(&request), Some(prost_types::value::Kind::NumberValue(5.789_604_461_865_81e77)));
+        assert_eq!(from_json::<ApproveRequest>(&to_json(&request).unwrap()).unwrap(), request);
+    }
+
+    #[test]
     fn json_of_something_else_is_refused() {
         assert!(from_json::<Gate>(r#"{"nam":"a"}"#).is_err());
         assert!(from_json::<Gate>("{} {}").is_err());
