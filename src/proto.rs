@@ -120,8 +120,9 @@ mod tests {
 
     #[test]
     fn a_number_is_read_as_it_was_written() {
-        // One that a quick reader of numbers misses by a bit.
-        let json = r#"{"inputs":{"n":5.78960446186581e77}}"#;
+        // One that a quick reader of numbers misses by a bit. Development brings the exact one with another crate; the fuzz
+        // target, which has the same number among its seeds, does not.
+        let json = r#"{"inputs":{"n":5.78960446186581e+77}}"#;
         let number = |request: &ApproveRequest| request.inputs.clone().unwrap().fields["n"].kind.clone();
         let request: ApproveRequest = from_json(json).unwrap();
         assert_eq!(number(&request), Some(prost_types::value::Kind::NumberValue(5.789_604_461_865_81e77)));
