@@ -12,8 +12,7 @@ use clap::builder::BoolishValueParser;
 use jiff::{Span, SpanRelativeTo};
 
 use crate::policy::{self, Rules};
-use crate::webhooks;
-use crate::webhooks::Webhook;
+use crate::webhooks::{self, Webhook};
 
 pub mod file;
 pub mod webhook;

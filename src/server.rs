@@ -131,8 +131,8 @@ impl Server {
         Ok(Self { webhooks: Arc::new(webhooks), couriers, ..server })
     }
 
-    /// Makes the server of a coordinator, for any number of connections and without rules. `drain` is how long open calls have to end when
-    /// it is stopped.
+    /// Makes the server of a coordinator, for any number of connections, without rules, webhooks and TLS. `drain` is how
+    /// long open calls have to end when it is stopped.
     #[must_use]
     pub fn new(coordinator: Arc<Coordinator>, drain: Duration) -> Self {
         let (webhooks, couriers) = (Arc::default(), Couriers::default());

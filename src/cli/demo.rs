@@ -64,7 +64,8 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
         return pipeline(&args.server.client()?, &args).await;
     }
 
-    Telemetry::start("warn", LogFormat::Text, None)?;
+    // Held to the end: the log is written for as long as it is there.
+    let _telemetry = Telemetry::start("warn", LogFormat::Text, None)?;
     let failed =
         |error: &dyn std::error::Error| Failure::Here(format!("the temporary coordinator failed: {}", chain(error)));
     let directory = tempfile::Builder::new().prefix("gatepost-demo-").tempdir().map_err(|error| failed(&error))?;

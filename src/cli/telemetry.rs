@@ -25,7 +25,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(3);
 /// Log lines that wait to be written. Those beyond are dropped, so that nobody waits for who reads the log.
 const LINES_MAX: usize = 16_384;
 
-/// What has to be ended with the process.
+/// What has to be ended with the process. The log is written for as long as it is there.
+#[must_use]
 pub(super) struct Telemetry {
     /// Writes the lines that are left when it is dropped.
     _log: WorkerGuard,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::refusal::{Invalid, InvalidKind};
-use super::spec::{is_label_key, limits};
+use super::spec::{is_label_key, limits, no_label_key};
 
 /// Facts, each a key and a value, within [`limits`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,10 +25,7 @@ impl Facts {
         }
         for (key, value) in &facts {
             if !is_label_key(key) {
-                let max = limits::LABEL_KEY_MAX;
-                return invalid(format!(
-                    "has the key {key:?}: use 1 to {max} of A-Z a-z 0-9 . _ / - and start with a letter or digit"
-                ));
+                return invalid(no_label_key(key));
             }
             if value.len() > limits::FACT_VALUE_MAX {
                 let (bytes, max) = (value.len(), limits::FACT_VALUE_MAX);

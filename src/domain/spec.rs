@@ -117,11 +117,7 @@ impl Spec {
         at_most("spec.description", &self.description, DESCRIPTION_MAX)?;
         count("spec.labels", self.labels.len(), LABELS_MAX_COUNT)?;
         for (key, value) in &self.labels {
-            check(is_label_key(key), "spec.labels", || {
-                format!(
-                    "has the key {key:?}: use 1 to {LABEL_KEY_MAX} of A-Z a-z 0-9 . _ / - and start with a letter or digit"
-                )
-            })?;
+            check(is_label_key(key), "spec.labels", || no_label_key(key))?;
             at_most("spec.labels", value, LABEL_VALUE_MAX)?;
         }
         count("spec.links", self.links.len(), LINKS_MAX_COUNT)?;
@@ -173,6 +169,12 @@ fn at_most(field: &'static str, text: &str, bytes_max: usize) -> Result<(), Inva
 
 fn count(field: &'static str, count: usize, count_max: usize) -> Result<(), Invalid> {
     check(count <= count_max, field, || format!("has {count} entries; at most {count_max} are allowed"))
+}
+
+/// Says what is wrong with what is no label's key.
+pub(super) fn no_label_key(key: &str) -> String {
+    let max = limits::LABEL_KEY_MAX;
+    format!("has the key {key:?}: use 1 to {max} of A-Z a-z 0-9 . _ / - and start with a letter or digit")
 }
 
 pub(super) fn is_label_key(key: &str) -> bool {
