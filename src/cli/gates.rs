@@ -105,14 +105,7 @@ pub(super) async fn list(globals: &Globals, args: ListArgs) -> Result<(), Failur
     let statuses = StatusArg::numbers(&args.status);
     let request = ListGatesRequest { prefix: args.prefix, statuses, ..ListGatesRequest::default() };
     let gates = globals.client()?.list(request).await?.gates;
-    match globals.output {
-        Output::Json => gates.iter().try_for_each(|gate| globals.output.write(gate, |_| String::new())),
-        Output::Text if gates.is_empty() => {
-            output::note("no gates");
-            Ok(())
-        }
-        Output::Text => output::line(&table::rows(&gates, Timestamp::now())),
-    }
+    globals.output.write_all(&gates, "no gates", |gates| table::rows(gates, Timestamp::now()))
 }
 
 /// Begins a new round of a gate or a group.

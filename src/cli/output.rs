@@ -32,6 +32,23 @@ impl Output {
             Self::Json => line(&json(message)?),
         }
     }
+
+    /// Writes messages, or a table of them; to people also that there are none.
+    pub(super) fn write_all<M: Message + Name>(
+        self,
+        messages: &[M],
+        none: &str,
+        to_table: impl FnOnce(&[M]) -> String,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Json => messages.iter().try_for_each(|message| line(&json(message)?)),
+            Self::Text if messages.is_empty() => {
+                note(none);
+                Ok(())
+            }
+            Self::Text => line(&to_table(messages)),
+        }
+    }
 }
 
 /// Writes lines to the standard output, in colours if a terminal wants them.

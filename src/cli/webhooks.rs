@@ -5,7 +5,7 @@ use comfy_table::Cell;
 use jiff::Timestamp;
 
 use super::failure::Failure;
-use super::output::{self, Output};
+use super::output;
 use super::table::{borderless, rendered};
 use super::text::{escape, relative};
 use super::{Globals, OnGates};
@@ -77,27 +77,13 @@ pub(super) async fn run(action: Action) -> Result<(), Failure> {
 
 async fn list(globals: &Globals) -> Result<(), Failure> {
     let webhooks = globals.client()?.webhooks().await?;
-    match globals.output {
-        Output::Json => webhooks.iter().try_for_each(|webhook| globals.output.write(webhook, |_| String::new())),
-        Output::Text if webhooks.is_empty() => {
-            output::note("no webhooks");
-            Ok(())
-        }
-        Output::Text => output::line(&webhook_rows(&webhooks, Timestamp::now())),
-    }
+    globals.output.write_all(&webhooks, "no webhooks", |webhooks| webhook_rows(webhooks, Timestamp::now()))
 }
 
 async fn dead(globals: &Globals, args: DeadArgs) -> Result<(), Failure> {
     let request = ListDeadLettersRequest { webhook: args.webhook, ..ListDeadLettersRequest::default() };
     let letters = globals.client()?.dead_letters(request).await?;
-    match globals.output {
-        Output::Json => letters.iter().try_for_each(|letter| globals.output.write(letter, |_| String::new())),
-        Output::Text if letters.is_empty() => {
-            output::note("no dead letters");
-            Ok(())
-        }
-        Output::Text => output::line(&letter_rows(&letters, Timestamp::now())),
-    }
+    globals.output.write_all(&letters, "no dead letters", |letters| letter_rows(letters, Timestamp::now()))
 }
 
 /// Does something to each dead letter that is asked for, whatever is refused on the way. Of all there were, one may be
