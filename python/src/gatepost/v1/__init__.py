@@ -1,12 +1,14 @@
 """The messages of the coordinator's API, as `proto/gatepost/v1` defines and explains them."""
 
 from gatepost.v1.gate_pb2 import (
+    Authentication,
     Cause,
     Event,
     EventType,
     Gate,
     GateStatus,
     Link,
+    OnTimeout,
     Resolution,
     Spec,
     Subject,
@@ -37,6 +39,7 @@ from gatepost.v1.gate_service_pb2 import (
 
 __all__ = [
     "ApproveRequest",
+    "Authentication",
     "Cause",
     "CreateGateRequest",
     "DeleteGateRequest",
@@ -50,6 +53,7 @@ __all__ = [
     "ListEventsResponse",
     "ListGatesRequest",
     "ListGatesResponse",
+    "OnTimeout",
     "RejectRequest",
     "ReportEvidenceRequest",
     "ResetGateRequest",

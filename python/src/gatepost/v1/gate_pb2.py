@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gatepost/v1/gate.proto\x12\x0bgatepost.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x04\n\x04Gate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\r\n\x05round\x18\x03 \x01(\r\x12\'\n\x06status\x18\x04 \x01(\x0e\x32\x17.gatepost.v1.GateStatus\x12\x1f\n\x04spec\x18\x05 \x01(\x0b\x32\x11.gatepost.v1.Spec\x12+\n\nresolution\x18\x06 \x01(\x0b\x32\x17.gatepost.v1.Resolution\x12 \n\x05votes\x18\x07 \x03(\x0b\x32\x11.gatepost.v1.Vote\x12\x19\n\x11\x61pprovals_missing\x18\x08 \x01(\r\x12$\n\x07waiters\x18\t \x03(\x0b\x32\x13.gatepost.v1.Waiter\x12\x14\n\x0cwaiter_count\x18\n \x01(\r\x12\x11\n\trequester\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\twait_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x10 \x01(\x04\x12\x0c\n\x04\x65tag\x18\x11 \x01(\t\x12\x31\n\x08\x65vidence\x18\x12 \x03(\x0b\x32\x1f.gatepost.v1.Gate.EvidenceEntry\x1a/\n\rEvidenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaf\x02\n\x04Spec\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x61uto_approve\x18\x02 \x01(\x08\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12-\n\x06labels\x18\x05 \x03(\x0b\x32\x1d.gatepost.v1.Spec.LabelsEntry\x12 \n\x05links\x18\x06 \x03(\x0b\x32\x11.gatepost.v1.Link\x12\x1a\n\x12required_approvals\x18\x07 \x01(\r\x12%\n\x07subject\x18\x08 \x01(\x0b\x32\x14.gatepost.v1.Subject\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\"\n\x04Link\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\"&\n\x07Subject\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\x8d\x01\n\x04Vote\x12\r\n\x05voter\x18\x01 \x01(\t\x12%\n\x07verdict\x18\x02 \x01(\x0e\x32\x14.gatepost.v1.Verdict\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\x12\x14\n\x0con_behalf_of\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xef\x01\n\nResolution\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.gatepost.v1.GateStatus\x12!\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x12.gatepost.v1.Cause\x12\n\n\x02\x62y\x18\x03 \x01(\t\x12\x14\n\x0con_behalf_of\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\'\n\x06inputs\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x04\"[\n\x06Waiter\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb6\x01\n\x05\x45vent\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05round\x18\x03 \x01(\r\x12$\n\x04type\x18\x04 \x01(\x0e\x32\x16.gatepost.v1.EventType\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x1f\n\x04gate\x18\x07 \x01(\x0b\x32\x11.gatepost.v1.Gate*\xaa\x01\n\nGateStatus\x12\x1b\n\x17GATE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13GATE_STATUS_PENDING\x10\x01\x12\x17\n\x13GATE_STATUS_WAITING\x10\x02\x12\x18\n\x14GATE_STATUS_APPROVED\x10\x03\x12\x18\n\x14GATE_STATUS_REJECTED\x10\x04\x12\x19\n\x15GATE_STATUS_TIMED_OUT\x10\x05*K\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x13\n\x0fVERDICT_APPROVE\x10\x01\x12\x12\n\x0eVERDICT_REJECT\x10\x02*\xb1\x01\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41USE_DECISION\x10\x01\x12\x16\n\x12\x43\x41USE_AUTO_APPROVE\x10\x02\x12\x10\n\x0c\x43\x41USE_POLICY\x10\x03\x12\x11\n\rCAUSE_TIMEOUT\x10\x04\x12\x15\n\x11\x43\x41USE_BREAK_GLASS\x10\x05\x12\x14\n\x10\x43\x41USE_SUPERSEDED\x10\x06\x12\x13\n\x0f\x43\x41USE_CANCELLED\x10\x07*\xef\x01\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45VENT_TYPE_CREATED\x10\x01\x12\x16\n\x12\x45VENT_TYPE_WAITING\x10\x02\x12\x14\n\x10\x45VENT_TYPE_VOTED\x10\x03\x12\x17\n\x13\x45VENT_TYPE_RESOLVED\x10\x04\x12\x14\n\x10\x45VENT_TYPE_RESET\x10\x05\x12\x16\n\x12\x45VENT_TYPE_DELETED\x10\x06\x12\x17\n\x13\x45VENT_TYPE_EXISTING\x10\x07\x12 \n\x1c\x45VENT_TYPE_EVIDENCE_REPORTED\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gatepost/v1/gate.proto\x12\x0bgatepost.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x05\n\x04Gate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\r\n\x05round\x18\x03 \x01(\r\x12\'\n\x06status\x18\x04 \x01(\x0e\x32\x17.gatepost.v1.GateStatus\x12\x1f\n\x04spec\x18\x05 \x01(\x0b\x32\x11.gatepost.v1.Spec\x12+\n\nresolution\x18\x06 \x01(\x0b\x32\x17.gatepost.v1.Resolution\x12 \n\x05votes\x18\x07 \x03(\x0b\x32\x11.gatepost.v1.Vote\x12\x19\n\x11\x61pprovals_missing\x18\x08 \x01(\r\x12$\n\x07waiters\x18\t \x03(\x0b\x32\x13.gatepost.v1.Waiter\x12\x14\n\x0cwaiter_count\x18\n \x01(\r\x12\x11\n\trequester\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\twait_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x10 \x01(\x04\x12\x0c\n\x04\x65tag\x18\x11 \x01(\t\x12\x31\n\x08\x65vidence\x18\x12 \x03(\x0b\x32\x1f.gatepost.v1.Gate.EvidenceEntry\x12\x14\n\x0c\x66irst_waiter\x18\x13 \x01(\t\x1a/\n\rEvidenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcf\x03\n\x04Spec\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x61uto_approve\x18\x02 \x01(\x08\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12-\n\x06labels\x18\x05 \x03(\x0b\x32\x1d.gatepost.v1.Spec.LabelsEntry\x12 \n\x05links\x18\x06 \x03(\x0b\x32\x11.gatepost.v1.Link\x12\x1a\n\x12required_approvals\x18\x07 \x01(\r\x12%\n\x07subject\x18\x08 \x01(\x0b\x32\x14.gatepost.v1.Subject\x12*\n\non_timeout\x18\t \x01(\x0e\x32\x16.gatepost.v1.OnTimeout\x12+\n\x08min_wait\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tapprovers\x18\x0b \x03(\t\x12\x1d\n\x10\x66orbid_requester\x18\x0c \x01(\x08H\x00\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x13\n\x11_forbid_requester\"\"\n\x04Link\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\"&\n\x07Subject\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\xc2\x01\n\x04Vote\x12\r\n\x05voter\x18\x01 \x01(\t\x12%\n\x07verdict\x18\x02 \x01(\x0e\x32\x14.gatepost.v1.Verdict\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\x12\x14\n\x0con_behalf_of\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0e\x61uthentication\x18\x06 \x01(\x0e\x32\x1b.gatepost.v1.Authentication\"\xa4\x02\n\nResolution\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.gatepost.v1.GateStatus\x12!\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x12.gatepost.v1.Cause\x12\n\n\x02\x62y\x18\x03 \x01(\t\x12\x14\n\x0con_behalf_of\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\'\n\x06inputs\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x04\x12\x33\n\x0e\x61uthentication\x18\t \x01(\x0e\x32\x1b.gatepost.v1.Authentication\"[\n\x06Waiter\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb6\x01\n\x05\x45vent\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05round\x18\x03 \x01(\r\x12$\n\x04type\x18\x04 \x01(\x0e\x32\x16.gatepost.v1.EventType\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x1f\n\x04gate\x18\x07 \x01(\x0b\x32\x11.gatepost.v1.Gate*\xaa\x01\n\nGateStatus\x12\x1b\n\x17GATE_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13GATE_STATUS_PENDING\x10\x01\x12\x17\n\x13GATE_STATUS_WAITING\x10\x02\x12\x18\n\x14GATE_STATUS_APPROVED\x10\x03\x12\x18\n\x14GATE_STATUS_REJECTED\x10\x04\x12\x19\n\x15GATE_STATUS_TIMED_OUT\x10\x05*o\n\tOnTimeout\x12\x1a\n\x16ON_TIMEOUT_UNSPECIFIED\x10\x00\x12\x17\n\x13ON_TIMEOUT_TIME_OUT\x10\x01\x12\x16\n\x12ON_TIMEOUT_APPROVE\x10\x02\x12\x15\n\x11ON_TIMEOUT_REJECT\x10\x03*K\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x13\n\x0fVERDICT_APPROVE\x10\x01\x12\x12\n\x0eVERDICT_REJECT\x10\x02*\xa0\x01\n\x0e\x41uthentication\x12\x1e\n\x1a\x41UTHENTICATION_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41UTHENTICATION_ANONYMOUS\x10\x01\x12\x1e\n\x1a\x41UTHENTICATION_CERTIFICATE\x10\x02\x12\x18\n\x14\x41UTHENTICATION_TOKEN\x10\x03\x12\x16\n\x12\x41UTHENTICATION_JWT\x10\x04*\xb1\x01\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41USE_DECISION\x10\x01\x12\x16\n\x12\x43\x41USE_AUTO_APPROVE\x10\x02\x12\x10\n\x0c\x43\x41USE_POLICY\x10\x03\x12\x11\n\rCAUSE_TIMEOUT\x10\x04\x12\x15\n\x11\x43\x41USE_BREAK_GLASS\x10\x05\x12\x14\n\x10\x43\x41USE_SUPERSEDED\x10\x06\x12\x13\n\x0f\x43\x41USE_CANCELLED\x10\x07*\xef\x01\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45VENT_TYPE_CREATED\x10\x01\x12\x16\n\x12\x45VENT_TYPE_WAITING\x10\x02\x12\x14\n\x10\x45VENT_TYPE_VOTED\x10\x03\x12\x17\n\x13\x45VENT_TYPE_RESOLVED\x10\x04\x12\x14\n\x10\x45VENT_TYPE_RESET\x10\x05\x12\x16\n\x12\x45VENT_TYPE_DELETED\x10\x06\x12\x17\n\x13\x45VENT_TYPE_EXISTING\x10\x07\x12 \n\x1c\x45VENT_TYPE_EVIDENCE_REPORTED\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,32 +38,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GATE_EVIDENCEENTRY']._serialized_options = b'8\001'
   _globals['_SPEC_LABELSENTRY']._loaded_options = None
   _globals['_SPEC_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_GATESTATUS']._serialized_start=1814
-  _globals['_GATESTATUS']._serialized_end=1984
-  _globals['_VERDICT']._serialized_start=1986
-  _globals['_VERDICT']._serialized_end=2061
-  _globals['_CAUSE']._serialized_start=2064
-  _globals['_CAUSE']._serialized_end=2241
-  _globals['_EVENTTYPE']._serialized_start=2244
-  _globals['_EVENTTYPE']._serialized_end=2483
+  _globals['_GATESTATUS']._serialized_start=2102
+  _globals['_GATESTATUS']._serialized_end=2272
+  _globals['_ONTIMEOUT']._serialized_start=2274
+  _globals['_ONTIMEOUT']._serialized_end=2385
+  _globals['_VERDICT']._serialized_start=2387
+  _globals['_VERDICT']._serialized_end=2462
+  _globals['_AUTHENTICATION']._serialized_start=2465
+  _globals['_AUTHENTICATION']._serialized_end=2625
+  _globals['_CAUSE']._serialized_start=2628
+  _globals['_CAUSE']._serialized_end=2805
+  _globals['_EVENTTYPE']._serialized_start=2808
+  _globals['_EVENTTYPE']._serialized_end=3047
   _globals['_GATE']._serialized_start=135
-  _globals['_GATE']._serialized_end=765
-  _globals['_GATE_EVIDENCEENTRY']._serialized_start=718
-  _globals['_GATE_EVIDENCEENTRY']._serialized_end=765
-  _globals['_SPEC']._serialized_start=768
-  _globals['_SPEC']._serialized_end=1071
-  _globals['_SPEC_LABELSENTRY']._serialized_start=1026
-  _globals['_SPEC_LABELSENTRY']._serialized_end=1071
-  _globals['_LINK']._serialized_start=1073
-  _globals['_LINK']._serialized_end=1107
-  _globals['_SUBJECT']._serialized_start=1109
-  _globals['_SUBJECT']._serialized_end=1147
-  _globals['_VOTE']._serialized_start=1150
-  _globals['_VOTE']._serialized_end=1291
-  _globals['_RESOLUTION']._serialized_start=1294
-  _globals['_RESOLUTION']._serialized_end=1533
-  _globals['_WAITER']._serialized_start=1535
-  _globals['_WAITER']._serialized_end=1626
-  _globals['_EVENT']._serialized_start=1629
-  _globals['_EVENT']._serialized_end=1811
+  _globals['_GATE']._serialized_end=787
+  _globals['_GATE_EVIDENCEENTRY']._serialized_start=740
+  _globals['_GATE_EVIDENCEENTRY']._serialized_end=787
+  _globals['_SPEC']._serialized_start=790
+  _globals['_SPEC']._serialized_end=1253
+  _globals['_SPEC_LABELSENTRY']._serialized_start=1187
+  _globals['_SPEC_LABELSENTRY']._serialized_end=1232
+  _globals['_LINK']._serialized_start=1255
+  _globals['_LINK']._serialized_end=1289
+  _globals['_SUBJECT']._serialized_start=1291
+  _globals['_SUBJECT']._serialized_end=1329
+  _globals['_VOTE']._serialized_start=1332
+  _globals['_VOTE']._serialized_end=1526
+  _globals['_RESOLUTION']._serialized_start=1529
+  _globals['_RESOLUTION']._serialized_end=1821
+  _globals['_WAITER']._serialized_start=1823
+  _globals['_WAITER']._serialized_end=1914
+  _globals['_EVENT']._serialized_start=1917
+  _globals['_EVENT']._serialized_end=2099
 # @@protoc_insertion_point(module_scope)

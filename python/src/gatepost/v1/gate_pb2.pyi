@@ -21,11 +21,26 @@ class GateStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     GATE_STATUS_REJECTED: _ClassVar[GateStatus]
     GATE_STATUS_TIMED_OUT: _ClassVar[GateStatus]
 
+class OnTimeout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ON_TIMEOUT_UNSPECIFIED: _ClassVar[OnTimeout]
+    ON_TIMEOUT_TIME_OUT: _ClassVar[OnTimeout]
+    ON_TIMEOUT_APPROVE: _ClassVar[OnTimeout]
+    ON_TIMEOUT_REJECT: _ClassVar[OnTimeout]
+
 class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     VERDICT_UNSPECIFIED: _ClassVar[Verdict]
     VERDICT_APPROVE: _ClassVar[Verdict]
     VERDICT_REJECT: _ClassVar[Verdict]
+
+class Authentication(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AUTHENTICATION_UNSPECIFIED: _ClassVar[Authentication]
+    AUTHENTICATION_ANONYMOUS: _ClassVar[Authentication]
+    AUTHENTICATION_CERTIFICATE: _ClassVar[Authentication]
+    AUTHENTICATION_TOKEN: _ClassVar[Authentication]
+    AUTHENTICATION_JWT: _ClassVar[Authentication]
 
 class Cause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -55,9 +70,18 @@ GATE_STATUS_WAITING: GateStatus
 GATE_STATUS_APPROVED: GateStatus
 GATE_STATUS_REJECTED: GateStatus
 GATE_STATUS_TIMED_OUT: GateStatus
+ON_TIMEOUT_UNSPECIFIED: OnTimeout
+ON_TIMEOUT_TIME_OUT: OnTimeout
+ON_TIMEOUT_APPROVE: OnTimeout
+ON_TIMEOUT_REJECT: OnTimeout
 VERDICT_UNSPECIFIED: Verdict
 VERDICT_APPROVE: Verdict
 VERDICT_REJECT: Verdict
+AUTHENTICATION_UNSPECIFIED: Authentication
+AUTHENTICATION_ANONYMOUS: Authentication
+AUTHENTICATION_CERTIFICATE: Authentication
+AUTHENTICATION_TOKEN: Authentication
+AUTHENTICATION_JWT: Authentication
 CAUSE_UNSPECIFIED: Cause
 CAUSE_DECISION: Cause
 CAUSE_AUTO_APPROVE: Cause
@@ -77,7 +101,7 @@ EVENT_TYPE_EXISTING: EventType
 EVENT_TYPE_EVIDENCE_REPORTED: EventType
 
 class Gate(_message.Message):
-    __slots__ = ("name", "uid", "round", "status", "spec", "resolution", "votes", "approvals_missing", "waiters", "waiter_count", "requester", "create_time", "update_time", "wait_time", "deadline", "revision", "etag", "evidence")
+    __slots__ = ("name", "uid", "round", "status", "spec", "resolution", "votes", "approvals_missing", "waiters", "waiter_count", "requester", "create_time", "update_time", "wait_time", "deadline", "revision", "etag", "evidence", "first_waiter")
     class EvidenceEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +127,7 @@ class Gate(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    FIRST_WAITER_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     round: int
@@ -121,10 +146,11 @@ class Gate(_message.Message):
     revision: int
     etag: str
     evidence: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., round: _Optional[int] = ..., status: _Optional[_Union[GateStatus, str]] = ..., spec: _Optional[_Union[Spec, _Mapping]] = ..., resolution: _Optional[_Union[Resolution, _Mapping]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., approvals_missing: _Optional[int] = ..., waiters: _Optional[_Iterable[_Union[Waiter, _Mapping]]] = ..., waiter_count: _Optional[int] = ..., requester: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., evidence: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    first_waiter: str
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., round: _Optional[int] = ..., status: _Optional[_Union[GateStatus, str]] = ..., spec: _Optional[_Union[Spec, _Mapping]] = ..., resolution: _Optional[_Union[Resolution, _Mapping]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., approvals_missing: _Optional[int] = ..., waiters: _Optional[_Iterable[_Union[Waiter, _Mapping]]] = ..., waiter_count: _Optional[int] = ..., requester: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., wait_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., evidence: _Optional[_Mapping[str, str]] = ..., first_waiter: _Optional[str] = ...) -> None: ...
 
 class Spec(_message.Message):
-    __slots__ = ("timeout", "auto_approve", "title", "description", "labels", "links", "required_approvals", "subject")
+    __slots__ = ("timeout", "auto_approve", "title", "description", "labels", "links", "required_approvals", "subject", "on_timeout", "min_wait", "approvers", "forbid_requester")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +166,10 @@ class Spec(_message.Message):
     LINKS_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_APPROVALS_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    ON_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    MIN_WAIT_FIELD_NUMBER: _ClassVar[int]
+    APPROVERS_FIELD_NUMBER: _ClassVar[int]
+    FORBID_REQUESTER_FIELD_NUMBER: _ClassVar[int]
     timeout: _duration_pb2.Duration
     auto_approve: bool
     title: str
@@ -148,7 +178,11 @@ class Spec(_message.Message):
     links: _containers.RepeatedCompositeFieldContainer[Link]
     required_approvals: int
     subject: Subject
-    def __init__(self, timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., auto_approve: bool = ..., title: _Optional[str] = ..., description: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., required_approvals: _Optional[int] = ..., subject: _Optional[_Union[Subject, _Mapping]] = ...) -> None: ...
+    on_timeout: OnTimeout
+    min_wait: _duration_pb2.Duration
+    approvers: _containers.RepeatedScalarFieldContainer[str]
+    forbid_requester: bool
+    def __init__(self, timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., auto_approve: bool = ..., title: _Optional[str] = ..., description: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ..., required_approvals: _Optional[int] = ..., subject: _Optional[_Union[Subject, _Mapping]] = ..., on_timeout: _Optional[_Union[OnTimeout, str]] = ..., min_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., approvers: _Optional[_Iterable[str]] = ..., forbid_requester: bool = ...) -> None: ...
 
 class Link(_message.Message):
     __slots__ = ("title", "url")
@@ -167,21 +201,23 @@ class Subject(_message.Message):
     def __init__(self, uri: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class Vote(_message.Message):
-    __slots__ = ("voter", "verdict", "comment", "on_behalf_of", "time")
+    __slots__ = ("voter", "verdict", "comment", "on_behalf_of", "time", "authentication")
     VOTER_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     COMMENT_FIELD_NUMBER: _ClassVar[int]
     ON_BEHALF_OF_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    AUTHENTICATION_FIELD_NUMBER: _ClassVar[int]
     voter: str
     verdict: Verdict
     comment: str
     on_behalf_of: str
     time: _timestamp_pb2.Timestamp
-    def __init__(self, voter: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., comment: _Optional[str] = ..., on_behalf_of: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    authentication: Authentication
+    def __init__(self, voter: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., comment: _Optional[str] = ..., on_behalf_of: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., authentication: _Optional[_Union[Authentication, str]] = ...) -> None: ...
 
 class Resolution(_message.Message):
-    __slots__ = ("status", "cause", "by", "on_behalf_of", "reason", "inputs", "time", "revision")
+    __slots__ = ("status", "cause", "by", "on_behalf_of", "reason", "inputs", "time", "revision", "authentication")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +226,7 @@ class Resolution(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    AUTHENTICATION_FIELD_NUMBER: _ClassVar[int]
     status: GateStatus
     cause: Cause
     by: str
@@ -198,7 +235,8 @@ class Resolution(_message.Message):
     inputs: _struct_pb2.Struct
     time: _timestamp_pb2.Timestamp
     revision: int
-    def __init__(self, status: _Optional[_Union[GateStatus, str]] = ..., cause: _Optional[_Union[Cause, str]] = ..., by: _Optional[str] = ..., on_behalf_of: _Optional[str] = ..., reason: _Optional[str] = ..., inputs: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    authentication: Authentication
+    def __init__(self, status: _Optional[_Union[GateStatus, str]] = ..., cause: _Optional[_Union[Cause, str]] = ..., by: _Optional[str] = ..., on_behalf_of: _Optional[str] = ..., reason: _Optional[str] = ..., inputs: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., authentication: _Optional[_Union[Authentication, str]] = ...) -> None: ...
 
 class Waiter(_message.Message):
     __slots__ = ("id", "host", "note", "since")

@@ -27,7 +27,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egatepost/v1/gate_service.proto\x12\x0bgatepost.v1\x1a\x16gatepost/v1/gate.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\"V\n\x11\x43reateGateRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x1f\n\x04spec\x18\x02 \x01(\x0b\x32\x11.gatepost.v1.Spec\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"-\n\x0eGetGateRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\"t\n\x10ListGatesRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12)\n\x08statuses\x18\x02 \x03(\x0e\x32\x17.gatepost.v1.GateStatus\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"`\n\x11ListGatesResponse\x12 \n\x05gates\x18\x01 \x03(\x0b\x32\x11.gatepost.v1.Gate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\"/\n\x11\x44\x65leteGateRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"}\n\x0bWaitRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x1f\n\x04spec\x18\x03 \x01(\x0b\x32\x11.gatepost.v1.Spec\x12#\n\x06waiter\x18\x04 \x01(\x0b\x32\x13.gatepost.v1.Waiter\x12\x0b\n\x03uid\x18\x05 \x01(\t\"i\n\x0cWaitResponse\x12!\n\x04gate\x18\x01 \x01(\x0b\x32\x11.gatepost.v1.GateH\x00\x12+\n\theartbeat\x18\x02 \x01(\x0b\x32\x16.gatepost.v1.HeartbeatH\x00\x42\t\n\x07message\"\x0b\n\tHeartbeat\"\xce\x01\n\x0e\x41pproveRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x16\n\x0esubject_digest\x18\x04 \x01(\t\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\x12\'\n\x06inputs\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x14\n\x0con_behalf_of\x18\x08 \x01(\t\x12\x15\n\rvalidate_only\x18\t \x01(\x08\"\xa3\x01\n\rRejectRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x16\n\x0esubject_digest\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x14\n\x0con_behalf_of\x18\x07 \x01(\t\x12\x15\n\rvalidate_only\x18\x08 \x01(\x08\"\xb4\x01\n\x15ReportEvidenceRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12<\n\x05\x66\x61\x63ts\x18\x03 \x03(\x0b\x32-.gatepost.v1.ReportEvidenceRequest.FactsEntry\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x10ResetGateRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"7\n\x11ResetGatesRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x12ResetGatesResponse\x12 \n\x05gates\x18\x01 \x03(\x0b\x32\x11.gatepost.v1.Gate\"x\n\x0cWatchRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x16\n\x0estart_revision\x18\x02 \x01(\x04\x12)\n\x08statuses\x18\x03 \x03(\x0e\x32\x17.gatepost.v1.GateStatus\x12\x15\n\rinitial_state\x18\x04 \x01(\x08\"\x8d\x01\n\rWatchResponse\x12*\n\x07\x63reated\x18\x01 \x01(\x0b\x32\x19.gatepost.v1.WatchCreated\x12\"\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x12.gatepost.v1.Event\x12,\n\x08progress\x18\x03 \x01(\x0b\x32\x1a.gatepost.v1.WatchProgress\"2\n\x0cWatchCreated\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x10\n\x08store_id\x18\x02 \x01(\t\"!\n\rWatchProgress\x12\x10\n\x08revision\x18\x01 \x01(\x04\"X\n\x11ListEventsRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"Q\n\x12ListEventsResponse\x12\"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.gatepost.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb6\x06\n\x0bGateService\x12?\n\nCreateGate\x12\x1e.gatepost.v1.CreateGateRequest\x1a\x11.gatepost.v1.Gate\x12\x39\n\x07GetGate\x12\x1b.gatepost.v1.GetGateRequest\x1a\x11.gatepost.v1.Gate\x12J\n\tListGates\x12\x1d.gatepost.v1.ListGatesRequest\x1a\x1e.gatepost.v1.ListGatesResponse\x12\x44\n\nDeleteGate\x12\x1e.gatepost.v1.DeleteGateRequest\x1a\x16.google.protobuf.Empty\x12=\n\x04Wait\x12\x18.gatepost.v1.WaitRequest\x1a\x19.gatepost.v1.WaitResponse0\x01\x12\x39\n\x07\x41pprove\x12\x1b.gatepost.v1.ApproveRequest\x1a\x11.gatepost.v1.Gate\x12\x37\n\x06Reject\x12\x1a.gatepost.v1.RejectRequest\x1a\x11.gatepost.v1.Gate\x12=\n\tResetGate\x12\x1d.gatepost.v1.ResetGateRequest\x1a\x11.gatepost.v1.Gate\x12M\n\nResetGates\x12\x1e.gatepost.v1.ResetGatesRequest\x1a\x1f.gatepost.v1.ResetGatesResponse\x12@\n\x05Watch\x12\x19.gatepost.v1.WatchRequest\x1a\x1a.gatepost.v1.WatchResponse0\x01\x12M\n\nListEvents\x12\x1e.gatepost.v1.ListEventsRequest\x1a\x1f.gatepost.v1.ListEventsResponse\x12G\n\x0eReportEvidence\x12\".gatepost.v1.ReportEvidenceRequest\x1a\x11.gatepost.v1.Gateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egatepost/v1/gate_service.proto\x12\x0bgatepost.v1\x1a\x16gatepost/v1/gate.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\"V\n\x11\x43reateGateRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x1f\n\x04spec\x18\x02 \x01(\x0b\x32\x11.gatepost.v1.Spec\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"-\n\x0eGetGateRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\"t\n\x10ListGatesRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12)\n\x08statuses\x18\x02 \x03(\x0e\x32\x17.gatepost.v1.GateStatus\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"`\n\x11ListGatesResponse\x12 \n\x05gates\x18\x01 \x03(\x0b\x32\x11.gatepost.v1.Gate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\"/\n\x11\x44\x65leteGateRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"}\n\x0bWaitRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x1f\n\x04spec\x18\x03 \x01(\x0b\x32\x11.gatepost.v1.Spec\x12#\n\x06waiter\x18\x04 \x01(\x0b\x32\x13.gatepost.v1.Waiter\x12\x0b\n\x03uid\x18\x05 \x01(\t\"i\n\x0cWaitResponse\x12!\n\x04gate\x18\x01 \x01(\x0b\x32\x11.gatepost.v1.GateH\x00\x12+\n\theartbeat\x18\x02 \x01(\x0b\x32\x16.gatepost.v1.HeartbeatH\x00\x42\t\n\x07message\"\x0b\n\tHeartbeat\"\xea\x01\n\x0e\x41pproveRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x16\n\x0esubject_digest\x18\x04 \x01(\t\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\x12\'\n\x06inputs\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x14\n\x0con_behalf_of\x18\x08 \x01(\t\x12\x15\n\rvalidate_only\x18\t \x01(\x08\x12\x1a\n\x12\x62reak_glass_reason\x18\n \x01(\t\"\xa3\x01\n\rRejectRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x16\n\x0esubject_digest\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x14\n\x0con_behalf_of\x18\x07 \x01(\t\x12\x15\n\rvalidate_only\x18\x08 \x01(\x08\"\xb4\x01\n\x15ReportEvidenceRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12<\n\x05\x66\x61\x63ts\x18\x03 \x03(\x0b\x32-.gatepost.v1.ReportEvidenceRequest.FactsEntry\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x10ResetGateRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"7\n\x11ResetGatesRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x12ResetGatesResponse\x12 \n\x05gates\x18\x01 \x03(\x0b\x32\x11.gatepost.v1.Gate\"x\n\x0cWatchRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x16\n\x0estart_revision\x18\x02 \x01(\x04\x12)\n\x08statuses\x18\x03 \x03(\x0e\x32\x17.gatepost.v1.GateStatus\x12\x15\n\rinitial_state\x18\x04 \x01(\x08\"\x8d\x01\n\rWatchResponse\x12*\n\x07\x63reated\x18\x01 \x01(\x0b\x32\x19.gatepost.v1.WatchCreated\x12\"\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x12.gatepost.v1.Event\x12,\n\x08progress\x18\x03 \x01(\x0b\x32\x1a.gatepost.v1.WatchProgress\"2\n\x0cWatchCreated\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x10\n\x08store_id\x18\x02 \x01(\t\"!\n\rWatchProgress\x12\x10\n\x08revision\x18\x01 \x01(\x04\"X\n\x11ListEventsRequest\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"Q\n\x12ListEventsResponse\x12\"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.gatepost.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb6\x06\n\x0bGateService\x12?\n\nCreateGate\x12\x1e.gatepost.v1.CreateGateRequest\x1a\x11.gatepost.v1.Gate\x12\x39\n\x07GetGate\x12\x1b.gatepost.v1.GetGateRequest\x1a\x11.gatepost.v1.Gate\x12J\n\tListGates\x12\x1d.gatepost.v1.ListGatesRequest\x1a\x1e.gatepost.v1.ListGatesResponse\x12\x44\n\nDeleteGate\x12\x1e.gatepost.v1.DeleteGateRequest\x1a\x16.google.protobuf.Empty\x12=\n\x04Wait\x12\x18.gatepost.v1.WaitRequest\x1a\x19.gatepost.v1.WaitResponse0\x01\x12\x39\n\x07\x41pprove\x12\x1b.gatepost.v1.ApproveRequest\x1a\x11.gatepost.v1.Gate\x12\x37\n\x06Reject\x12\x1a.gatepost.v1.RejectRequest\x1a\x11.gatepost.v1.Gate\x12=\n\tResetGate\x12\x1d.gatepost.v1.ResetGateRequest\x1a\x11.gatepost.v1.Gate\x12M\n\nResetGates\x12\x1e.gatepost.v1.ResetGatesRequest\x1a\x1f.gatepost.v1.ResetGatesResponse\x12@\n\x05Watch\x12\x19.gatepost.v1.WatchRequest\x1a\x1a.gatepost.v1.WatchResponse0\x01\x12M\n\nListEvents\x12\x1e.gatepost.v1.ListEventsRequest\x1a\x1f.gatepost.v1.ListEventsResponse\x12G\n\x0eReportEvidence\x12\".gatepost.v1.ReportEvidenceRequest\x1a\x11.gatepost.v1.Gateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,31 +53,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEAT']._serialized_start=764
   _globals['_HEARTBEAT']._serialized_end=775
   _globals['_APPROVEREQUEST']._serialized_start=778
-  _globals['_APPROVEREQUEST']._serialized_end=984
-  _globals['_REJECTREQUEST']._serialized_start=987
-  _globals['_REJECTREQUEST']._serialized_end=1150
-  _globals['_REPORTEVIDENCEREQUEST']._serialized_start=1153
-  _globals['_REPORTEVIDENCEREQUEST']._serialized_end=1333
-  _globals['_REPORTEVIDENCEREQUEST_FACTSENTRY']._serialized_start=1289
-  _globals['_REPORTEVIDENCEREQUEST_FACTSENTRY']._serialized_end=1333
-  _globals['_RESETGATEREQUEST']._serialized_start=1335
-  _globals['_RESETGATEREQUEST']._serialized_end=1387
-  _globals['_RESETGATESREQUEST']._serialized_start=1389
-  _globals['_RESETGATESREQUEST']._serialized_end=1444
-  _globals['_RESETGATESRESPONSE']._serialized_start=1446
-  _globals['_RESETGATESRESPONSE']._serialized_end=1500
-  _globals['_WATCHREQUEST']._serialized_start=1502
-  _globals['_WATCHREQUEST']._serialized_end=1622
-  _globals['_WATCHRESPONSE']._serialized_start=1625
-  _globals['_WATCHRESPONSE']._serialized_end=1766
-  _globals['_WATCHCREATED']._serialized_start=1768
-  _globals['_WATCHCREATED']._serialized_end=1818
-  _globals['_WATCHPROGRESS']._serialized_start=1820
-  _globals['_WATCHPROGRESS']._serialized_end=1853
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1855
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1943
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1945
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=2026
-  _globals['_GATESERVICE']._serialized_start=2029
-  _globals['_GATESERVICE']._serialized_end=2851
+  _globals['_APPROVEREQUEST']._serialized_end=1012
+  _globals['_REJECTREQUEST']._serialized_start=1015
+  _globals['_REJECTREQUEST']._serialized_end=1178
+  _globals['_REPORTEVIDENCEREQUEST']._serialized_start=1181
+  _globals['_REPORTEVIDENCEREQUEST']._serialized_end=1361
+  _globals['_REPORTEVIDENCEREQUEST_FACTSENTRY']._serialized_start=1317
+  _globals['_REPORTEVIDENCEREQUEST_FACTSENTRY']._serialized_end=1361
+  _globals['_RESETGATEREQUEST']._serialized_start=1363
+  _globals['_RESETGATEREQUEST']._serialized_end=1415
+  _globals['_RESETGATESREQUEST']._serialized_start=1417
+  _globals['_RESETGATESREQUEST']._serialized_end=1472
+  _globals['_RESETGATESRESPONSE']._serialized_start=1474
+  _globals['_RESETGATESRESPONSE']._serialized_end=1528
+  _globals['_WATCHREQUEST']._serialized_start=1530
+  _globals['_WATCHREQUEST']._serialized_end=1650
+  _globals['_WATCHRESPONSE']._serialized_start=1653
+  _globals['_WATCHRESPONSE']._serialized_end=1794
+  _globals['_WATCHCREATED']._serialized_start=1796
+  _globals['_WATCHCREATED']._serialized_end=1846
+  _globals['_WATCHPROGRESS']._serialized_start=1848
+  _globals['_WATCHPROGRESS']._serialized_end=1881
+  _globals['_LISTEVENTSREQUEST']._serialized_start=1883
+  _globals['_LISTEVENTSREQUEST']._serialized_end=1971
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=1973
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=2054
+  _globals['_GATESERVICE']._serialized_start=2057
+  _globals['_GATESERVICE']._serialized_end=2879
 # @@protoc_insertion_point(module_scope)

@@ -84,7 +84,7 @@ class Heartbeat(_message.Message):
     def __init__(self) -> None: ...
 
 class ApproveRequest(_message.Message):
-    __slots__ = ("gate", "round", "etag", "subject_digest", "comment", "inputs", "request_id", "on_behalf_of", "validate_only")
+    __slots__ = ("gate", "round", "etag", "subject_digest", "comment", "inputs", "request_id", "on_behalf_of", "validate_only", "break_glass_reason")
     GATE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class ApproveRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ON_BEHALF_OF_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    BREAK_GLASS_REASON_FIELD_NUMBER: _ClassVar[int]
     gate: str
     round: int
     etag: str
@@ -103,7 +104,8 @@ class ApproveRequest(_message.Message):
     request_id: str
     on_behalf_of: str
     validate_only: bool
-    def __init__(self, gate: _Optional[str] = ..., round: _Optional[int] = ..., etag: _Optional[str] = ..., subject_digest: _Optional[str] = ..., comment: _Optional[str] = ..., inputs: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., request_id: _Optional[str] = ..., on_behalf_of: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
+    break_glass_reason: str
+    def __init__(self, gate: _Optional[str] = ..., round: _Optional[int] = ..., etag: _Optional[str] = ..., subject_digest: _Optional[str] = ..., comment: _Optional[str] = ..., inputs: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., request_id: _Optional[str] = ..., on_behalf_of: _Optional[str] = ..., validate_only: bool = ..., break_glass_reason: _Optional[str] = ...) -> None: ...
 
 class RejectRequest(_message.Message):
     __slots__ = ("gate", "round", "etag", "subject_digest", "reason", "request_id", "on_behalf_of", "validate_only")

@@ -123,7 +123,8 @@ class GateServiceServicer(object):
 
     def CreateGate(self, request, context):
         """Creates a gate. Creating it again with an equal spec succeeds and changes nothing; with another spec it fails with
-        ALREADY_EXISTS / GATE_EXISTS and the fields that differ.
+        ALREADY_EXISTS / GATE_EXISTS and the fields that differ. PERMISSION_DENIED / PERMISSION_DENIED with the permission
+        `exempt` if the gate could be approved without another person, and the caller may not create such gates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +168,9 @@ class GateServiceServicer(object):
 
         UNAVAILABLE / DRAINING ends the stream when the coordinator stops: connect again. So does any broken connection.
         To miss nothing, name the round and the uid last seen.
+
+        PERMISSION_DENIED / OWN_GATE (principal) for who approved the round before anybody waited on it, where whoever asks
+        for a gate may not approve it: reset it, and have somebody else approve.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,15 +179,20 @@ class GateServiceServicer(object):
     def Approve(self, request, context):
         """Approves the gate's current round. The round is APPROVED once `required_approvals` people have; an approval before
         anyone waits lets the later wait through at once. Repeating one's own vote on an undecided round succeeds and changes
-        nothing. FAILED_PRECONDITION / GATE_ALREADY_RESOLVED (status, round, cause, by, time, revision) if somebody or the
-        deadline was first.
+        nothing; a rejection takes the place of one's own approval. FAILED_PRECONDITION / GATE_ALREADY_RESOLVED (status, round,
+        cause, by, time, revision) if somebody or the deadline was first.
+
+        Whom the spec lets approve: PERMISSION_DENIED / NOT_AN_APPROVER (principal, approvers) for whoever is not among its
+        approvers, PERMISSION_DENIED / OWN_GATE (principal) for whoever asks for the gate (Spec.forbid_requester). When:
+        FAILED_PRECONDITION / TOO_EARLY before it has waited for Spec.min_wait (not_before, an RFC 3339 time; empty while nobody
+        waits).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reject(self, request, context):
-        """Rejects the gate's current round: one rejection resolves it. Errors as Approve.
+        """Rejects the gate's current round: one rejection resolves it. Errors as Approve, without OWN_GATE and TOO_EARLY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,8 +206,10 @@ class GateServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ResetGates(self, request, context):
-        """Resets every gate below a prefix, 200 at most (RESOURCE_EXHAUSTED / LIMIT_EXCEEDED, and none is reset). Each reset
+        """Resets every gate below a prefix, 160 at most (RESOURCE_EXHAUSTED / LIMIT_EXCEEDED, and none is reset). Each reset
         is its own event: on a failure some may have happened, and repeating the call with the same request_id does the rest.
+        Gates that the caller may not see are left out; if one of the others is not theirs to reset, none is
+        (PERMISSION_DENIED / PERMISSION_DENIED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -220,8 +231,8 @@ class GateServiceServicer(object):
 
     def ListEvents(self, request, context):
         """Reads the history of a gate or of all gates below a prefix, oldest first, deleted gates included, as far back as it
-        is kept. A page may be
-        shorter than asked for, even empty: the list ends where next_page_token is empty.
+        is kept. A page may be shorter than asked for, even empty: the list ends where next_page_token is empty.
+        NOT_FOUND / GATE_NOT_FOUND for a gate that has none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,33 +26,33 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!gatepost/v1/webhook_service.proto\x12\x0bgatepost.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x02\n\x07Webhook\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12*\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1a.gatepost.v1.WebhookFormat\x12)\n\x06\x65vents\x18\x04 \x03(\x0e\x32\x19.gatepost.v1.WebhookEvent\x12\x0e\n\x06prefix\x18\x05 \x01(\t\x12\r\n\x05place\x18\x06 \x01(\x04\x12\x0f\n\x07pending\x18\x07 \x01(\r\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x08 \x01(\r\x12\x35\n\x11last_success_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_failure_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0clast_failure\x18\x0b \x01(\t\"\xec\x01\n\nDeadLetter\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x0f\n\x07webhook\x18\x03 \x01(\t\x12(\n\x05\x65vent\x18\x04 \x01(\x0e\x32\x19.gatepost.v1.WebhookEvent\x12\x0c\n\x04gate\x18\x05 \x01(\t\x12\r\n\x05round\x18\x06 \x01(\r\x12\x10\n\x08revision\x18\x07 \x01(\x04\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\r\x12\x14\n\x0clast_failure\x18\t \x01(\t\x12(\n\x04time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x15\n\x13ListWebhooksRequest\">\n\x14ListWebhooksResponse\x12&\n\x08webhooks\x18\x01 \x03(\x0b\x32\x14.gatepost.v1.Webhook\"P\n\x16ListDeadLettersRequest\x12\x0f\n\x07webhook\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x17ListDeadLettersResponse\x12-\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x17.gatepost.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x1aRedeliverDeadLetterRequest\x12\x0f\n\x07webhook\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\":\n\x17\x44\x65leteDeadLetterRequest\x12\x0f\n\x07webhook\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04*f\n\rWebhookFormat\x12\x1e\n\x1aWEBHOOK_FORMAT_UNSPECIFIED\x10\x00\x12\x1b\n\x17WEBHOOK_FORMAT_STANDARD\x10\x01\x12\x18\n\x14WEBHOOK_FORMAT_SLACK\x10\x02*\x80\x01\n\x0cWebhookEvent\x12\x1d\n\x19WEBHOOK_EVENT_UNSPECIFIED\x10\x00\x12\x19\n\x15WEBHOOK_EVENT_WAITING\x10\x01\x12\x1a\n\x16WEBHOOK_EVENT_EXPIRING\x10\x02\x12\x1a\n\x16WEBHOOK_EVENT_RESOLVED\x10\x03\x32\xed\x02\n\x0eWebhookService\x12S\n\x0cListWebhooks\x12 .gatepost.v1.ListWebhooksRequest\x1a!.gatepost.v1.ListWebhooksResponse\x12\\\n\x0fListDeadLetters\x12#.gatepost.v1.ListDeadLettersRequest\x1a$.gatepost.v1.ListDeadLettersResponse\x12V\n\x13RedeliverDeadLetter\x12\'.gatepost.v1.RedeliverDeadLetterRequest\x1a\x16.google.protobuf.Empty\x12P\n\x10\x44\x65leteDeadLetter\x12$.gatepost.v1.DeleteDeadLetterRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!gatepost/v1/webhook_service.proto\x12\x0bgatepost.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x02\n\x07Webhook\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12*\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1a.gatepost.v1.WebhookFormat\x12)\n\x06\x65vents\x18\x04 \x03(\x0e\x32\x19.gatepost.v1.WebhookEvent\x12\x0e\n\x06prefix\x18\x05 \x01(\t\x12\r\n\x05place\x18\x06 \x01(\x04\x12\x0f\n\x07pending\x18\x07 \x01(\r\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x08 \x01(\r\x12\x35\n\x11last_success_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_failure_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0clast_failure\x18\x0b \x01(\t\x12\x1b\n\x13\x64\x65livered_elsewhere\x18\x0c \x01(\x08\"\xec\x01\n\nDeadLetter\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x0f\n\x07webhook\x18\x03 \x01(\t\x12(\n\x05\x65vent\x18\x04 \x01(\x0e\x32\x19.gatepost.v1.WebhookEvent\x12\x0c\n\x04gate\x18\x05 \x01(\t\x12\r\n\x05round\x18\x06 \x01(\r\x12\x10\n\x08revision\x18\x07 \x01(\x04\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\r\x12\x14\n\x0clast_failure\x18\t \x01(\t\x12(\n\x04time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x15\n\x13ListWebhooksRequest\">\n\x14ListWebhooksResponse\x12&\n\x08webhooks\x18\x01 \x03(\x0b\x32\x14.gatepost.v1.Webhook\"P\n\x16ListDeadLettersRequest\x12\x0f\n\x07webhook\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x17ListDeadLettersResponse\x12-\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x17.gatepost.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x1aRedeliverDeadLetterRequest\x12\x0f\n\x07webhook\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\":\n\x17\x44\x65leteDeadLetterRequest\x12\x0f\n\x07webhook\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04*f\n\rWebhookFormat\x12\x1e\n\x1aWEBHOOK_FORMAT_UNSPECIFIED\x10\x00\x12\x1b\n\x17WEBHOOK_FORMAT_STANDARD\x10\x01\x12\x18\n\x14WEBHOOK_FORMAT_SLACK\x10\x02*\x9f\x01\n\x0cWebhookEvent\x12\x1d\n\x19WEBHOOK_EVENT_UNSPECIFIED\x10\x00\x12\x19\n\x15WEBHOOK_EVENT_WAITING\x10\x01\x12\x1a\n\x16WEBHOOK_EVENT_EXPIRING\x10\x02\x12\x1a\n\x16WEBHOOK_EVENT_RESOLVED\x10\x03\x12\x1d\n\x19WEBHOOK_EVENT_BREAK_GLASS\x10\x04\x32\xed\x02\n\x0eWebhookService\x12S\n\x0cListWebhooks\x12 .gatepost.v1.ListWebhooksRequest\x1a!.gatepost.v1.ListWebhooksResponse\x12\\\n\x0fListDeadLetters\x12#.gatepost.v1.ListDeadLettersRequest\x1a$.gatepost.v1.ListDeadLettersResponse\x12V\n\x13RedeliverDeadLetter\x12\'.gatepost.v1.RedeliverDeadLetterRequest\x1a\x16.google.protobuf.Empty\x12P\n\x10\x44\x65leteDeadLetter\x12$.gatepost.v1.DeleteDeadLetterRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gatepost.v1.webhook_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WEBHOOKFORMAT']._serialized_start=1073
-  _globals['_WEBHOOKFORMAT']._serialized_end=1175
-  _globals['_WEBHOOKEVENT']._serialized_start=1178
-  _globals['_WEBHOOKEVENT']._serialized_end=1306
+  _globals['_WEBHOOKFORMAT']._serialized_start=1102
+  _globals['_WEBHOOKFORMAT']._serialized_end=1204
+  _globals['_WEBHOOKEVENT']._serialized_start=1207
+  _globals['_WEBHOOKEVENT']._serialized_end=1366
   _globals['_WEBHOOK']._serialized_start=113
-  _globals['_WEBHOOK']._serialized_end=441
-  _globals['_DEADLETTER']._serialized_start=444
-  _globals['_DEADLETTER']._serialized_end=680
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=682
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=703
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=705
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=767
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=769
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=849
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=851
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=948
-  _globals['_REDELIVERDEADLETTERREQUEST']._serialized_start=950
-  _globals['_REDELIVERDEADLETTERREQUEST']._serialized_end=1011
-  _globals['_DELETEDEADLETTERREQUEST']._serialized_start=1013
-  _globals['_DELETEDEADLETTERREQUEST']._serialized_end=1071
-  _globals['_WEBHOOKSERVICE']._serialized_start=1309
-  _globals['_WEBHOOKSERVICE']._serialized_end=1674
+  _globals['_WEBHOOK']._serialized_end=470
+  _globals['_DEADLETTER']._serialized_start=473
+  _globals['_DEADLETTER']._serialized_end=709
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=711
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=732
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=734
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=796
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=798
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=878
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=880
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=977
+  _globals['_REDELIVERDEADLETTERREQUEST']._serialized_start=979
+  _globals['_REDELIVERDEADLETTERREQUEST']._serialized_end=1040
+  _globals['_DELETEDEADLETTERREQUEST']._serialized_start=1042
+  _globals['_DELETEDEADLETTERREQUEST']._serialized_end=1100
+  _globals['_WEBHOOKSERVICE']._serialized_start=1369
+  _globals['_WEBHOOKSERVICE']._serialized_end=1734
 # @@protoc_insertion_point(module_scope)

@@ -23,6 +23,7 @@ class WebhookEvent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WEBHOOK_EVENT_WAITING: _ClassVar[WebhookEvent]
     WEBHOOK_EVENT_EXPIRING: _ClassVar[WebhookEvent]
     WEBHOOK_EVENT_RESOLVED: _ClassVar[WebhookEvent]
+    WEBHOOK_EVENT_BREAK_GLASS: _ClassVar[WebhookEvent]
 WEBHOOK_FORMAT_UNSPECIFIED: WebhookFormat
 WEBHOOK_FORMAT_STANDARD: WebhookFormat
 WEBHOOK_FORMAT_SLACK: WebhookFormat
@@ -30,9 +31,10 @@ WEBHOOK_EVENT_UNSPECIFIED: WebhookEvent
 WEBHOOK_EVENT_WAITING: WebhookEvent
 WEBHOOK_EVENT_EXPIRING: WebhookEvent
 WEBHOOK_EVENT_RESOLVED: WebhookEvent
+WEBHOOK_EVENT_BREAK_GLASS: WebhookEvent
 
 class Webhook(_message.Message):
-    __slots__ = ("name", "origin", "format", "events", "prefix", "place", "pending", "dead_letters", "last_success_time", "last_failure_time", "last_failure")
+    __slots__ = ("name", "origin", "format", "events", "prefix", "place", "pending", "dead_letters", "last_success_time", "last_failure_time", "last_failure", "delivered_elsewhere")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +46,7 @@ class Webhook(_message.Message):
     LAST_SUCCESS_TIME_FIELD_NUMBER: _ClassVar[int]
     LAST_FAILURE_TIME_FIELD_NUMBER: _ClassVar[int]
     LAST_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_ELSEWHERE_FIELD_NUMBER: _ClassVar[int]
     name: str
     origin: str
     format: WebhookFormat
@@ -55,7 +58,8 @@ class Webhook(_message.Message):
     last_success_time: _timestamp_pb2.Timestamp
     last_failure_time: _timestamp_pb2.Timestamp
     last_failure: str
-    def __init__(self, name: _Optional[str] = ..., origin: _Optional[str] = ..., format: _Optional[_Union[WebhookFormat, str]] = ..., events: _Optional[_Iterable[_Union[WebhookEvent, str]]] = ..., prefix: _Optional[str] = ..., place: _Optional[int] = ..., pending: _Optional[int] = ..., dead_letters: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure: _Optional[str] = ...) -> None: ...
+    delivered_elsewhere: bool
+    def __init__(self, name: _Optional[str] = ..., origin: _Optional[str] = ..., format: _Optional[_Union[WebhookFormat, str]] = ..., events: _Optional[_Iterable[_Union[WebhookEvent, str]]] = ..., prefix: _Optional[str] = ..., place: _Optional[int] = ..., pending: _Optional[int] = ..., dead_letters: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure: _Optional[str] = ..., delivered_elsewhere: bool = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ("number", "message_id", "webhook", "event", "gate", "round", "revision", "attempts", "last_failure", "time")

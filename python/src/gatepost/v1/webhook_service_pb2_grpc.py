@@ -65,7 +65,7 @@ class WebhookServiceServicer(object):
     """
 
     def ListWebhooks(self, request, context):
-        """Lists the webhooks in the order of the configuration.
+        """Lists the webhooks in the order of the configuration. How they fare is known to the coordinator that delivers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -81,14 +81,15 @@ class WebhookServiceServicer(object):
     def RedeliverDeadLetter(self, request, context):
         """Puts a dead letter back to delivery, behind what its gate has to tell. It stays a dead letter until it is delivered,
         and is not tried again by itself after a restart. NOT_FOUND / WEBHOOK_NOT_FOUND, DEAD_LETTER_NOT_FOUND;
-        OUT_OF_RANGE / REVISION_COMPACTED if its event has been forgotten.
+        OUT_OF_RANGE / REVISION_COMPACTED if its event has been forgotten; UNAVAILABLE / WEBHOOKS_ELSEWHERE if another
+        coordinator of the same store delivers: ask that one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDeadLetter(self, request, context):
-        """Removes a dead letter. NOT_FOUND / WEBHOOK_NOT_FOUND, DEAD_LETTER_NOT_FOUND.
+        """Removes a dead letter. NOT_FOUND / WEBHOOK_NOT_FOUND, DEAD_LETTER_NOT_FOUND; UNAVAILABLE / WEBHOOKS_ELSEWHERE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
