@@ -2,6 +2,7 @@
 
 use super::evidence::Facts;
 use super::gate::{Etag, Inputs, Uid, Verdict};
+use super::identity::Identity;
 use super::name::{Principal, Round};
 use super::spec::Spec;
 
@@ -30,6 +31,8 @@ pub enum Command {
     Approve(Ballot),
     /// Rejects the round.
     Reject(Ballot),
+    /// Approves the round whatever it asks for; the comment says why.
+    BreakGlass(Ballot),
     /// Decides the round as a rule of the coordinator says.
     Settle(Ruling),
     /// Adds to what is known of the round.
@@ -51,7 +54,7 @@ pub enum Command {
     /// Removes the gate.
     Delete {
         /// Who deletes.
-        by: Principal,
+        by: Identity,
         /// The only state to delete the gate in.
         etag: Option<Etag>,
     },
@@ -61,7 +64,7 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ballot {
     /// Who votes, as verified.
-    pub voter: Principal,
+    pub voter: Identity,
     /// Whom they say they speak for.
     pub on_behalf_of: String,
     /// The comment of an approval, the reason of a rejection.
@@ -88,8 +91,8 @@ pub struct Ruling {
 }
 
 /// The plain word of one voter.
-impl From<Principal> for Ballot {
-    fn from(voter: Principal) -> Self {
+impl From<Identity> for Ballot {
+    fn from(voter: Identity) -> Self {
         Self {
             voter,
             on_behalf_of: String::new(),
@@ -99,5 +102,12 @@ impl From<Principal> for Ballot {
             etag: None,
             subject_digest: None,
         }
+    }
+}
+
+/// The plain word of somebody of whom nothing but the name is known.
+impl From<Principal> for Ballot {
+    fn from(voter: Principal) -> Self {
+        Identity::from(voter).into()
     }
 }

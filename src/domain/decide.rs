@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use super::command::{Ballot, Command};
 use super::event::Event;
-use super::gate::{Etag, Gate, Status, Verdict};
+use super::gate::{Cause, Etag, Gate, Status, Verdict, Vote};
+use super::identity::Identity;
 use super::name::{GateName, Round};
 use super::refusal::Refusal;
 
@@ -23,7 +24,7 @@ pub fn decide(
     command: &Command,
     now: SystemTime,
 ) -> Result<Option<Event>, Refusal> {
-    use Command::{Approve, Create, Delete, Expire, Reject, ReportEvidence, Reset, Settle, Wait};
+    use Command::{Approve, BreakGlass, Create, Delete, Expire, Reject, ReportEvidence, Reset, Settle, Wait};
     use Status::{Approved, Pending, Rejected, TimedOut, Waiting};
 
     let Some(gate) = gate else {
@@ -32,6 +33,7 @@ pub fn decide(
             Wait { .. }
             | Approve(_)
             | Reject(_)
+            | BreakGlass(_)
             | Settle(_)
             | ReportEvidence { .. }
             | Expire
@@ -51,12 +53,22 @@ pub fn decide(
 
     match (gate.status, command) {
         (Pending, Wait { by, .. }) => Ok(Some(Event::waiting(gate, by, now))),
+        (Approved, Wait { by, .. }) if gate.was_approved_by_its_first(by) => {
+            Err(Refusal::OwnApproval { gate: name.clone(), principal: by.clone() })
+        }
         (Waiting | Approved | Rejected | TimedOut, Wait { .. }) => Ok(None),
 
         (Pending | Waiting, Approve(ballot)) => approve(gate, ballot, now),
         (Pending | Waiting, Reject(ballot)) => reject(gate, ballot, now),
+        (Pending | Waiting, BreakGlass(ballot)) => {
+            check_looked_at(gate, ballot)?;
+            Ok(Some(Event::decided(gate, ballot, Verdict::Approve, Cause::BreakGlass, now)))
+        }
         (Pending | Waiting, Settle(ruling)) => {
             check_etag(gate, Some(&ruling.etag))?;
+            if ruling.verdict == Verdict::Approve {
+                check_min_wait(gate, now)?;
+            }
             Ok(Some(Event::settled(gate, ruling, now)))
         }
         (Pending | Waiting, ReportEvidence { facts, by, .. }) => match facts.added_to(&gate.evidence) {
@@ -64,9 +76,10 @@ pub fn decide(
             Some(evidence) if evidence == gate.evidence => Ok(None),
             Some(evidence) => Ok(Some(Event::evidence_reported(gate, evidence, by, now))),
         },
-        (Approved | Rejected | TimedOut, Approve(_) | Reject(_) | Settle(_) | ReportEvidence { .. }) => {
-            Err(Refusal::AlreadyResolved(Box::new(gate.clone())))
-        }
+        (
+            Approved | Rejected | TimedOut,
+            Approve(_) | Reject(_) | BreakGlass(_) | Settle(_) | ReportEvidence { .. },
+        ) => Err(Refusal::AlreadyResolved(Box::new(gate.clone()))),
 
         (Waiting, Expire) if gate.is_overdue(now) => Ok(Some(Event::timed_out(gate, now))),
         (Pending | Waiting | Approved | Rejected | TimedOut, Expire) => {
@@ -89,27 +102,60 @@ pub fn decide(
 
 fn approve(gate: &Gate, ballot: &Ballot, now: SystemTime) -> Result<Option<Event>, Refusal> {
     // Before the etag, which one's own first vote has changed: a repetition of it says the same again.
-    let approved_already = |vote: &super::Vote| vote.voter == ballot.voter && vote.verdict == Verdict::Approve;
+    let approved_already = |vote: &Vote| vote.voter == ballot.voter.principal && vote.verdict == Verdict::Approve;
     if gate.votes.iter().any(approved_already) {
         return Ok(None);
     }
+    check_is_approver(gate, &ballot.voter)?;
+    check_is_another(gate, &ballot.voter)?;
     check_looked_at(gate, ballot)?;
+    check_min_wait(gate, now)?;
     Ok(Some(match gate.approvals_missing() {
-        0 | 1 => Event::decided(gate, ballot, Verdict::Approve, now),
+        0 | 1 => Event::decided(gate, ballot, Verdict::Approve, Cause::Decision, now),
         _ => Event::approval_recorded(gate, ballot, now),
     }))
 }
 
 fn reject(gate: &Gate, ballot: &Ballot, now: SystemTime) -> Result<Option<Event>, Refusal> {
+    check_is_approver(gate, &ballot.voter)?;
     check_looked_at(gate, ballot)?;
-    Ok(Some(Event::decided(gate, ballot, Verdict::Reject, now)))
+    Ok(Some(Event::decided(gate, ballot, Verdict::Reject, Cause::Decision, now)))
+}
+
+/// Who may decide comes before what they looked at: nobody is to look again who may not decide then either.
+fn check_is_approver(gate: &Gate, voter: &Identity) -> Result<(), Refusal> {
+    let approvers = &gate.spec.approvers;
+    if approvers.is_empty() || approvers.iter().any(|party| voter.is(party)) {
+        return Ok(());
+    }
+    let principal = voter.principal.clone();
+    Err(Refusal::NotAnApprover { gate: gate.name.clone(), principal, approvers: approvers.clone() })
+}
+
+/// One's own gate is for others to approve. To stop it needs no second person.
+fn check_is_another(gate: &Gate, voter: &Identity) -> Result<(), Refusal> {
+    if gate.is_asked_for_by(&voter.principal) && gate.spec.forbids_requester(voter.authentication) {
+        return Err(Refusal::OwnGate { gate: gate.name.clone(), principal: voter.principal.clone() });
+    }
+    Ok(())
+}
+
+/// Binds people and rules alike, and approvals alone.
+fn check_min_wait(gate: &Gate, now: SystemTime) -> Result<(), Refusal> {
+    let Some(min_wait) = gate.spec.min_wait else { return Ok(()) };
+    // Validated specs keep this far inside what a time can hold.
+    let not_before = gate.wait_time.map(|since| since + min_wait);
+    if not_before.is_some_and(|time| time <= now) {
+        return Ok(());
+    }
+    Err(Refusal::TooEarly { gate: gate.name.clone(), min_wait, not_before })
 }
 
 /// The round comes before all else: whether "already resolved" is the answer depends on which round is meant.
 fn check_round(gate: &Gate, command: &Command) -> Result<(), Refusal> {
     let meant = match command {
         Command::Wait { round, .. } | Command::ReportEvidence { round, .. } => *round,
-        Command::Approve(ballot) | Command::Reject(ballot) => ballot.round,
+        Command::Approve(ballot) | Command::Reject(ballot) | Command::BreakGlass(ballot) => ballot.round,
         Command::Create { .. }
         | Command::Settle(_)
         | Command::Expire

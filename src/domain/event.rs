@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use super::command::{Ballot, Ruling};
 use super::gate::{Cause, Gate, Inputs, Resolution, Status, Uid, Verdict, Vote};
+use super::identity::Identity;
 use super::name::{GateName, Principal, Revision, Round};
-use super::spec::Spec;
+use super::spec::{OnTimeout, Spec};
 
 /// Something that happened, with the gate after it.
 ///
@@ -87,6 +88,7 @@ impl Event {
             create_time: now,
             update_time: now,
             wait_time: None,
+            first_waiter: None,
             deadline: None,
             revision: Revision::ZERO,
         };
@@ -97,6 +99,10 @@ impl Event {
         Self::of(gate, EventKind::Waiting, Some(by), now, |gate| {
             gate.status = Status::Waiting;
             gate.wait_time = Some(now);
+            gate.first_waiter = Some(by.clone());
+            // An approval that came first does not count if it turns out to be of one's own wait.
+            let spec = Arc::clone(&gate.spec);
+            gate.votes.retain(|vote| vote.voter != *by || !spec.forbids_requester(vote.authentication));
             // Validated specs keep this far inside what a time can hold.
             gate.deadline = gate.spec.timeout.map(|timeout| now + timeout);
         })
@@ -110,19 +116,20 @@ impl Event {
 
     pub(super) fn approval_recorded(gate: &Gate, ballot: &Ballot, now: SystemTime) -> Self {
         let approve = Verdict::Approve;
-        Self::of(gate, EventKind::Voted, Some(&ballot.voter), now, |gate| record_vote(gate, ballot, approve, now))
+        Self::of(gate, EventKind::Voted, Some(&ballot.voter.principal), now, |gate| {
+            record_vote(gate, ballot, approve, now);
+        })
     }
 
-    pub(super) fn decided(gate: &Gate, ballot: &Ballot, verdict: Verdict, now: SystemTime) -> Self {
-        Self::of(gate, EventKind::Resolved, Some(&ballot.voter), now, |gate| {
+    pub(super) fn decided(gate: &Gate, ballot: &Ballot, verdict: Verdict, cause: Cause, now: SystemTime) -> Self {
+        Self::of(gate, EventKind::Resolved, Some(&ballot.voter.principal), now, |gate| {
             record_vote(gate, ballot, verdict, now);
             gate.status = resolved_as(verdict);
             gate.resolution = Some(Resolution {
-                by: Some(ballot.voter.clone()),
                 on_behalf_of: ballot.on_behalf_of.clone(),
                 reason: ballot.comment.clone(),
                 inputs: ballot.inputs.clone(),
-                ..unattended(Cause::Decision, now)
+                ..attended(cause, &ballot.voter, now)
             });
         })
     }
@@ -145,7 +152,11 @@ impl Event {
 
     pub(super) fn timed_out(gate: &Gate, now: SystemTime) -> Self {
         Self::of(gate, EventKind::Resolved, None, now, |gate| {
-            gate.status = Status::TimedOut;
+            gate.status = match gate.spec.on_timeout {
+                OnTimeout::TimeOut => Status::TimedOut,
+                OnTimeout::Approve => Status::Approved,
+                OnTimeout::Reject => Status::Rejected,
+            };
             gate.resolution = Some(unattended(Cause::Timeout, now));
         })
     }
@@ -159,16 +170,16 @@ impl Event {
             gate.evidence.clear();
             gate.resolution = None;
             gate.wait_time = None;
+            gate.first_waiter = None;
             gate.deadline = None;
         })
     }
 
-    pub(super) fn deleted(gate: &Gate, by: &Principal, now: SystemTime) -> Self {
-        Self::of(gate, EventKind::Deleted, Some(by), now, |gate| {
+    pub(super) fn deleted(gate: &Gate, by: &Identity, now: SystemTime) -> Self {
+        Self::of(gate, EventKind::Deleted, Some(&by.principal), now, |gate| {
             if !gate.status.is_terminal() {
                 gate.status = Status::Rejected;
-                let cancelled = unattended(Cause::Cancelled, now);
-                gate.resolution = Some(Resolution { by: Some(by.clone()), ..cancelled });
+                gate.resolution = Some(attended(Cause::Cancelled, by, now));
             }
         })
     }
@@ -188,12 +199,13 @@ impl Event {
 
 /// Records a vote in the place of an earlier one of the same voter.
 fn record_vote(gate: &mut Gate, ballot: &Ballot, verdict: Verdict, now: SystemTime) {
-    gate.votes.retain(|vote| vote.voter != ballot.voter);
+    gate.votes.retain(|vote| vote.voter != ballot.voter.principal);
     gate.votes.push(Vote {
-        voter: ballot.voter.clone(),
+        voter: ballot.voter.principal.clone(),
         verdict,
         comment: ballot.comment.clone(),
         on_behalf_of: ballot.on_behalf_of.clone(),
+        authentication: ballot.voter.authentication,
         time: now,
     });
 }
@@ -205,11 +217,18 @@ fn resolved_as(verdict: Verdict) -> Status {
     }
 }
 
+/// A resolution by somebody.
+fn attended(cause: Cause, by: &Identity, now: SystemTime) -> Resolution {
+    let Identity { principal, authentication, .. } = by;
+    Resolution { by: Some(principal.clone()), authentication: Some(*authentication), ..unattended(cause, now) }
+}
+
 /// A resolution by nobody.
 fn unattended(cause: Cause, now: SystemTime) -> Resolution {
     Resolution {
         cause,
         by: None,
+        authentication: None,
         on_behalf_of: String::new(),
         reason: String::new(),
         inputs: Inputs::default(),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::identity::Authentication;
 use super::name::{GateName, Principal, Revision, Round};
 use super::spec::Spec;
 
@@ -35,6 +36,8 @@ pub struct Gate {
     pub update_time: SystemTime,
     /// When the first worker of this round reached it.
     pub wait_time: Option<SystemTime>,
+    /// Who that worker was: as the requester, somebody the round is decided for.
+    pub first_waiter: Option<Principal>,
     /// When this round times out. Set once, by the first wait of the round.
     pub deadline: Option<SystemTime>,
     /// The revision of its last event.
@@ -50,6 +53,21 @@ impl Gate {
         }
         let approvals = self.votes.iter().filter(|vote| vote.verdict == Verdict::Approve).count();
         self.spec.required_approvals.saturating_sub(u32::try_from(approvals).unwrap_or(u32::MAX))
+    }
+
+    /// Says whether somebody asks for this round: whoever created the gate, and whoever first waited.
+    #[must_use]
+    pub fn is_asked_for_by(&self, principal: &Principal) -> bool {
+        self.requester == *principal || self.first_waiter.as_ref() == Some(principal)
+    }
+
+    /// Says whether nobody had waited on the round when people approved it, and somebody who would be the first to is one
+    /// of them, though they may not approve what they ask for.
+    #[must_use]
+    pub fn was_approved_by_its_first(&self, waiter: &Principal) -> bool {
+        let is_decision = self.resolution.as_ref().is_some_and(|resolution| resolution.cause == Cause::Decision);
+        let is_own = |vote: &Vote| vote.voter == *waiter && self.spec.forbids_requester(vote.authentication);
+        self.status == Status::Approved && is_decision && self.wait_time.is_none() && self.votes.iter().any(is_own)
     }
 
     /// Says whether the round waits and its deadline has come: at the deadline itself it has.
@@ -132,6 +150,8 @@ pub struct Vote {
     pub comment: String,
     /// Whom they said they spoke for: claimed, not verified.
     pub on_behalf_of: String,
+    /// How it was verified who voted.
+    pub authentication: Authentication,
     /// When.
     pub time: SystemTime,
 }
@@ -147,6 +167,8 @@ pub enum Cause {
     Policy,
     /// The deadline passed.
     Timeout,
+    /// Somebody overrode what the gate asks for.
+    BreakGlass,
     /// The gate was deleted before it was decided.
     Cancelled,
 }
@@ -160,6 +182,7 @@ impl Cause {
             Self::AutoApprove => "AUTO_APPROVE",
             Self::Policy => "POLICY",
             Self::Timeout => "TIMEOUT",
+            Self::BreakGlass => "BREAK_GLASS",
             Self::Cancelled => "CANCELLED",
         }
     }
@@ -172,6 +195,8 @@ pub struct Resolution {
     pub cause: Cause,
     /// Who decided, as verified; nobody for a timeout or a rule.
     pub by: Option<Principal>,
+    /// How it was verified who decided; none where nobody did.
+    pub authentication: Option<Authentication>,
     /// Whom they said they spoke for: claimed, not verified.
     pub on_behalf_of: String,
     /// The comment of the approval, the reason of the rejection, or the name of the rule.

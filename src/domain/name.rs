@@ -158,10 +158,13 @@ impl Principal {
     ///
     /// # Errors
     ///
-    /// [`InvalidKind::Argument`] if it is empty, too long or has control characters.
+    /// [`InvalidKind::Argument`] if it is empty, too long, or could be taken for another by those who read it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text.is_empty() || text.len() > Self::BYTES_MAX || text.chars().any(char::is_control) {
-            let problem = format!("has to have 1 to {} bytes and no control characters", Self::BYTES_MAX);
+        if text.is_empty() || text.len() > Self::BYTES_MAX || text.trim() != text || text.chars().any(is_unseen) {
+            let problem = format!(
+                "has to have 1 to {} bytes, none of them a control or an invisible character, and no space around it",
+                Self::BYTES_MAX
+            );
             return Err(Invalid::new(InvalidKind::Argument, "principal", problem));
         }
         Ok(Self(text.to_owned()))
@@ -184,6 +187,13 @@ impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Says whether a character shows nothing of itself: controls, and Unicode's format characters in use.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A place in the store-wide order of events. It only grows; gaps are allowed.
@@ -325,7 +335,9 @@ mod tests {
     #[test]
     fn principals_are_bounded_and_printable() {
         assert_eq!(Principal::parse("spiffe://prod/alice").unwrap().as_str(), "spiffe://prod/alice");
-        for text in ["", "a\x1bb", &"x".repeat(Principal::BYTES_MAX + 1)] {
+        for text in
+            ["", "a\x1bb", "alice\u{200b}", "\u{202e}ecila", " alice", "alice ", &"x".repeat(Principal::BYTES_MAX + 1)]
+        {
             assert!(Principal::parse(text).is_err(), "{text:?}");
         }
     }

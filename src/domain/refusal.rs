@@ -1,10 +1,11 @@
 //! Why a request is not carried out.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::gate::{Etag, Gate};
-use super::name::{GateName, Round};
+use super::identity::Party;
+use super::name::{GateName, Principal, Round};
 use super::spec::limits;
 
 /// A value that no gate can have, found where a request is parsed.
@@ -67,6 +68,45 @@ pub enum Refusal {
         /// The deadline, if there is one.
         deadline: Option<SystemTime>,
     },
+    /// The gate names who may decide it, and the caller is none of them.
+    #[error("{principal} is none of those who decide gate {gate} ({}): ask one of them", Parties(approvers))]
+    NotAnApprover {
+        /// The gate.
+        gate: GateName,
+        /// The caller.
+        principal: Principal,
+        /// Those who may.
+        approvers: Vec<Party>,
+    },
+    /// The caller asked for the gate, and is not to approve it as well.
+    #[error("{principal} asked for gate {gate}, and so may not approve it: ask somebody else")]
+    OwnGate {
+        /// The gate.
+        gate: GateName,
+        /// The caller.
+        principal: Principal,
+    },
+    /// The caller approved the round before anybody waited on it, and would be the one whom that lets through.
+    #[error(
+        "{principal} approved gate {gate} before anybody waited on it, and so is not let through by that: \
+         reset it, and have somebody else approve it"
+    )]
+    OwnApproval {
+        /// The gate.
+        gate: GateName,
+        /// The caller.
+        principal: Principal,
+    },
+    /// The gate has not waited for long enough to be approved.
+    #[error("gate {gate} can be approved once it has waited for {min_wait:?}: approve it then")]
+    TooEarly {
+        /// The gate.
+        gate: GateName,
+        /// How long it has to wait.
+        min_wait: Duration,
+        /// From when on it can be approved; none while nobody waits.
+        not_before: Option<SystemTime>,
+    },
     /// The gate has changed since the caller looked at it.
     #[error("gate {gate} has changed since it was read (its etag is {current} now): look again, then decide")]
     EtagMismatch {
@@ -115,6 +155,15 @@ struct Fields<'a>(&'a [&'static str]);
 impl fmt::Display for Fields<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "it differs in {}", self.0.join(", "))
+    }
+}
+
+struct Parties<'a>(&'a [Party]);
+
+impl fmt::Display for Parties<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parties: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&parties.join(", "))
     }
 }
 

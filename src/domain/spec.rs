@@ -1,12 +1,13 @@
 //! What a gate asks for, and the bounds of every text in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::identity::{Authentication, Party};
 use super::refusal::{Invalid, InvalidKind};
 
 /// The bounds of what a gate may hold, in bytes unless the name says otherwise. Together they keep the largest gate,
-/// with all its votes, below 100 KiB: an event fits a gRPC message many times over.
+/// with all its votes, below 112 KiB: an event fits a gRPC message many times over.
 pub mod limits {
     use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub mod limits {
     pub const DIGEST_MAX: usize = 256;
     /// The most approvals a gate can ask for, and so the most votes of a round.
     pub const REQUIRED_APPROVALS_MAX: u32 = 16;
+    /// Principals and groups that may decide one gate.
+    pub const APPROVERS_MAX_COUNT: usize = 16;
     /// The comment of an approval or the reason of a rejection.
     pub const COMMENT_MAX: usize = 2 * 1024;
     /// Whom a decision was made for.
@@ -65,6 +68,26 @@ pub struct Spec {
     pub required_approvals: u32,
     /// The thing that is approved.
     pub subject: Option<Subject>,
+    /// Who may approve and reject. Empty: whoever may decide gates at all.
+    pub approvers: Vec<Party>,
+    /// Whether those who ask for the gate are kept from approving it. None: those whose identity was verified are.
+    pub forbid_requester: Option<bool>,
+    /// How long a round waits, from its first wait, before an approval counts.
+    pub min_wait: Option<Duration>,
+    /// What becomes of a round that nobody decides in time.
+    pub on_timeout: OnTimeout,
+}
+
+/// What becomes of a round that nobody decides before its deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// It times out.
+    #[default]
+    TimeOut,
+    /// It is approved: silence is consent.
+    Approve,
+    /// It is rejected.
+    Reject,
 }
 
 /// A page to look at before deciding.
@@ -97,6 +120,10 @@ impl Default for Spec {
             links: Vec::new(),
             required_approvals: 1,
             subject: None,
+            approvers: Vec::new(),
+            forbid_requester: None,
+            min_wait: None,
+            on_timeout: OnTimeout::TimeOut,
         }
     }
 }
@@ -135,14 +162,62 @@ impl Spec {
             at_most("spec.subject.uri", &subject.uri, URL_MAX)?;
             at_most("spec.subject.digest", &subject.digest, DIGEST_MAX)?;
         }
+        self.check_approvers()?;
+        check(self.min_wait.is_none_or(|wait| (TIMEOUT_MIN..=TIMEOUT_MAX).contains(&wait)), "spec.min_wait", || {
+            "has to be from 1 ms to 366 days; leave it out to let approvals count at once".into()
+        })?;
+        let leaves_time = self.min_wait.zip(self.timeout).is_none_or(|(min_wait, timeout)| min_wait < timeout);
+        check(leaves_time, "spec.min_wait", || "has to be shorter than spec.timeout: nobody could approve".into())?;
+        check(self.timeout.is_some() || self.on_timeout == OnTimeout::TimeOut, "spec.on_timeout", || {
+            "goes with spec.timeout: a gate without one never times out".into()
+        })?;
         Ok(self)
+    }
+
+    fn check_approvers(&self) -> Result<(), Invalid> {
+        count("spec.approvers", self.approvers.len(), limits::APPROVERS_MAX_COUNT)?;
+        let mut named = BTreeSet::new();
+        for party in &self.approvers {
+            check(named.insert(party), "spec.approvers", || format!("has {party} twice: name each once"))?;
+        }
+        // Of a group nobody here knows how many there are.
+        let are_few = u32::try_from(named.len()).is_ok_and(|people| people < self.required_approvals)
+            && named.iter().all(|party| matches!(party, Party::Principal(_)));
+        check(named.is_empty() || !are_few, "spec.approvers", || {
+            format!("has {} principals, and {} have to approve: name more", named.len(), self.required_approvals)
+        })
+    }
+
+    /// Says whether those who ask for the gate may not approve it, verified as they were.
+    #[must_use]
+    pub fn forbids_requester(&self, authentication: Authentication) -> bool {
+        self.forbid_requester.unwrap_or(authentication != Authentication::Anonymous)
+    }
+
+    /// Says whether the gate can be approved without anybody but those who ask for it.
+    #[must_use]
+    pub fn exempts(&self) -> bool {
+        self.auto_approve || self.on_timeout == OnTimeout::Approve || self.forbid_requester == Some(false)
     }
 
     /// Names the fields in which two specs differ.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         // Taken apart by name, so that a new field cannot be forgotten here.
-        let Self { timeout, auto_approve, title, description, labels, links, required_approvals, subject } = self;
+        let Self {
+            timeout,
+            auto_approve,
+            title,
+            description,
+            labels,
+            links,
+            required_approvals,
+            subject,
+            approvers,
+            forbid_requester,
+            min_wait,
+            on_timeout,
+        } = self;
         [
             ("timeout", *timeout != other.timeout),
             ("auto_approve", *auto_approve != other.auto_approve),
@@ -152,6 +227,10 @@ impl Spec {
             ("links", *links != other.links),
             ("required_approvals", *required_approvals != other.required_approvals),
             ("subject", *subject != other.subject),
+            ("approvers", *approvers != other.approvers),
+            ("forbid_requester", *forbid_requester != other.forbid_requester),
+            ("min_wait", *min_wait != other.min_wait),
+            ("on_timeout", *on_timeout != other.on_timeout),
         ]
         .into_iter()
         .filter_map(|(field, differs)| differs.then_some(field))
@@ -219,6 +298,60 @@ mod tests {
         assert_eq!(refused(Spec { subject: Some(subject), ..spec() }), "spec.subject.digest");
     }
 
+    fn parties(names: &[&str]) -> Vec<Party> {
+        names.iter().map(|name| Party::parse("approvers", name).unwrap()).collect()
+    }
+
+    #[test]
+    fn terms_that_nobody_could_meet_are_refused() {
+        let second = Duration::from_secs(1);
+        let spec = || Spec { timeout: Some(second), ..Spec::default() };
+        let many: Vec<_> = (0..17).map(|number| format!("group:{number}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        for (field, wrong) in [
+            ("spec.approvers", Spec { approvers: parties(&many), ..spec() }),
+            ("spec.approvers", Spec { approvers: parties(&["group:ops", "ann", "group:ops"]), ..spec() }),
+            ("spec.approvers", Spec { approvers: parties(&["ann", "bob"]), required_approvals: 3, ..spec() }),
+            ("spec.min_wait", Spec { min_wait: Some(Duration::ZERO), ..spec() }),
+            ("spec.min_wait", Spec { min_wait: Some(limits::TIMEOUT_MAX + second), timeout: None, ..spec() }),
+            ("spec.min_wait", Spec { min_wait: Some(second), ..spec() }),
+            ("spec.on_timeout", Spec { on_timeout: OnTimeout::Approve, timeout: None, ..spec() }),
+            ("spec.on_timeout", Spec { on_timeout: OnTimeout::Reject, timeout: None, ..spec() }),
+        ] {
+            assert_eq!(refused(wrong), field);
+        }
+        for fine in [
+            Spec { approvers: parties(&many[..16]), required_approvals: 16, ..spec() },
+            Spec { approvers: parties(&["ann", "bob"]), required_approvals: 2, ..spec() },
+            Spec { approvers: parties(&["group:ops"]), required_approvals: 3, ..spec() },
+            Spec { min_wait: Some(second / 2), ..spec() },
+            Spec { min_wait: Some(limits::TIMEOUT_MAX), timeout: None, ..spec() },
+            Spec { on_timeout: OnTimeout::Approve, ..spec() },
+        ] {
+            assert!(fine.clone().validated().is_ok(), "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn a_spec_says_whether_it_needs_a_second_person() {
+        let spec = Spec::default;
+        for exempt in [
+            Spec { auto_approve: true, ..spec() },
+            Spec { on_timeout: OnTimeout::Approve, ..spec() },
+            Spec { forbid_requester: Some(false), ..spec() },
+        ] {
+            assert!(exempt.exempts(), "{exempt:?}");
+        }
+        for bound in [
+            spec(),
+            Spec { on_timeout: OnTimeout::Reject, ..spec() },
+            Spec { forbid_requester: Some(true), ..spec() },
+            Spec { approvers: parties(&["ann"]), min_wait: Some(Duration::from_secs(1)), ..spec() },
+        ] {
+            assert!(!bound.exempts(), "{bound:?}");
+        }
+    }
+
     #[test]
     fn the_bounds_themselves_are_allowed() {
         for timeout in [limits::TIMEOUT_MIN, limits::TIMEOUT_MAX] {
@@ -231,6 +364,16 @@ mod tests {
     fn the_fields_that_differ_are_named() {
         let other = Spec { timeout: Some(Duration::from_secs(1)), title: "t".into(), ..Spec::default() };
         assert_eq!(Spec::default().differences(&other), ["timeout", "title"]);
+        let (min_wait, on_timeout) = (Some(Duration::from_secs(1)), OnTimeout::Reject);
+        let terms = Spec {
+            approvers: parties(&["ann"]),
+            forbid_requester: Some(false),
+            min_wait,
+            on_timeout,
+            ..Spec::default()
+        };
+        let fields = ["approvers", "forbid_requester", "min_wait", "on_timeout"];
+        assert_eq!(Spec::default().differences(&terms), fields);
         assert!(other.differences(&other).is_empty());
     }
 }

@@ -7,7 +7,8 @@ use prost_types::{Struct, Timestamp};
 
 use super::generated as proto;
 use crate::domain::{
-    Cause, Event, EventKind, Gate, Inputs, Link, Principal, Resolution, Revision, Spec, Status, Verdict, Vote,
+    Authentication, Cause, Event, EventKind, Gate, Inputs, Link, OnTimeout, Principal, Resolution, Revision, Spec,
+    Status, Verdict, Vote,
 };
 
 /// A gate as it is kept, without those who wait on it.
@@ -29,6 +30,7 @@ impl From<&Gate> for proto::Gate {
             create_time: Some(gate.create_time.into()),
             update_time: Some(gate.update_time.into()),
             wait_time: gate.wait_time.map(Timestamp::from),
+            first_waiter: principal(gate.first_waiter.as_ref()),
             deadline: gate.deadline.map(Timestamp::from),
             revision: gate.revision.0,
             // What would be, but is not, has no state to name.
@@ -88,6 +90,15 @@ fn spec_message(spec: &Spec) -> proto::Spec {
             .collect(),
         required_approvals: spec.required_approvals,
         subject: spec.subject.as_ref().map(|s| proto::Subject { uri: s.uri.clone(), digest: s.digest.clone() }),
+        on_timeout: match spec.on_timeout {
+            OnTimeout::TimeOut => proto::OnTimeout::TimeOut,
+            OnTimeout::Approve => proto::OnTimeout::Approve,
+            OnTimeout::Reject => proto::OnTimeout::Reject,
+        }
+        .into(),
+        min_wait: spec.min_wait.and_then(|min_wait| min_wait.try_into().ok()),
+        approvers: spec.approvers.iter().map(ToString::to_string).collect(),
+        forbid_requester: spec.forbid_requester,
     }
 }
 
@@ -99,6 +110,7 @@ fn resolution(resolution: &Resolution, status: Status) -> proto::Resolution {
             Cause::AutoApprove => proto::Cause::AutoApprove,
             Cause::Policy => proto::Cause::Policy,
             Cause::Timeout => proto::Cause::Timeout,
+            Cause::BreakGlass => proto::Cause::BreakGlass,
             Cause::Cancelled => proto::Cause::Cancelled,
         }
         .into(),
@@ -108,6 +120,7 @@ fn resolution(resolution: &Resolution, status: Status) -> proto::Resolution {
         inputs: inputs(&resolution.inputs),
         time: Some(resolution.time.into()),
         revision: resolution.revision.0,
+        authentication: resolution.authentication.map_or(0, |by| proto::Authentication::from(by).into()),
     }
 }
 
@@ -127,6 +140,18 @@ fn vote(vote: &Vote) -> proto::Vote {
         comment: vote.comment.clone(),
         on_behalf_of: vote.on_behalf_of.clone(),
         time: Some(vote.time.into()),
+        authentication: proto::Authentication::from(vote.authentication).into(),
+    }
+}
+
+impl From<Authentication> for proto::Authentication {
+    fn from(authentication: Authentication) -> Self {
+        match authentication {
+            Authentication::Anonymous => Self::Anonymous,
+            Authentication::Certificate => Self::Certificate,
+            Authentication::Token => Self::Token,
+            Authentication::Jwt => Self::Jwt,
+        }
     }
 }
 

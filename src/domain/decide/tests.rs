@@ -5,15 +5,16 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::domain::{
-    Cause, EventKind, Facts, Inputs, Principal, Resolution, Revision, Ruling, Spec, Subject, Uid, Vote,
+    Authentication, EventKind, Facts, Inputs, Principal, Resolution, Revision, Ruling, Spec, Subject, Uid, Vote,
 };
 
+mod entitled;
 mod given;
 mod reported;
 
 use given::{
-    answer, approve, create, deadline, decision, delete, event, forever, gate, looked_at, name, of, principal, reject,
-    report, reset, resolved, settle, spec, touched, unattended, vote, wait, word,
+    answer, approve, break_glass, create, deadline, decision, delete, event, forever, gate, looked_at, name, of,
+    principal, reject, report, reset, resolved, settle, spec, touched, unattended, vote, wait, word,
 };
 
 const START: SystemTime = UNIX_EPOCH;
@@ -23,25 +24,25 @@ const TICK: Duration = Duration::from_nanos(1);
 #[test]
 fn every_status_answers_every_command_as_the_table_says() {
     use Command::*;
-    let (by_ann, no_by_ann, fact) = (approve("ann"), reject("ann"), report("a", "1"));
-    let commands = [create(spec(1)), wait(), by_ann, no_by_ann, settle(), fact, Expire, reset(), delete()];
+    let (by_ann, no_by_ann, fact, glass) = (approve("ann"), reject("ann"), report("a", "1"), break_glass("ann"));
+    let commands = [create(spec(1)), wait(), by_ann, no_by_ann, settle(), fact, Expire, reset(), delete(), glass];
     let (pending, waiting) = (Some(gate(spec(1), &[])), Some(gate(spec(1), &[wait()])));
     let (waiting_for_two, waiting_forever) = (Some(gate(spec(2), &[wait()])), Some(gate(forever(), &[wait()])));
     let [approved, rejected, timed_out] = resolved().map(Some);
     let (soon, due, late) = (deadline() - TICK, deadline(), deadline() + TIMEOUT);
     #[rustfmt::skip]
     let table = [
-        //                        create   wait     approve         reject          settle          report           expire    reset    delete
-        (&None,            late, "Created NotFound NotFound        NotFound        NotFound        NotFound         NotFound  NotFound NotFound"),
-        (&pending,         late, "nothing Waiting  APPROVED        REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted"),
-        (&waiting,         soon, "nothing nothing  APPROVED        REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted"),
-        (&waiting,         due,  "Overdue Overdue  Overdue         Overdue         Overdue         Overdue          TIMED_OUT Overdue  Overdue"),
-        (&waiting,         late, "Overdue Overdue  Overdue         Overdue         Overdue         Overdue          TIMED_OUT Overdue  Overdue"),
-        (&waiting_for_two, soon, "Exists  nothing  Voted           REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted"),
-        (&waiting_forever, late, "Exists  nothing  APPROVED        REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted"),
-        (&approved,        late, "nothing nothing  AlreadyResolved AlreadyResolved AlreadyResolved AlreadyResolved  NotDue    Reset    Deleted"),
-        (&rejected,        late, "nothing nothing  AlreadyResolved AlreadyResolved AlreadyResolved AlreadyResolved  NotDue    Reset    Deleted"),
-        (&timed_out,       late, "nothing nothing  AlreadyResolved AlreadyResolved AlreadyResolved AlreadyResolved  NotDue    Reset    Deleted"),
+        //                        create   wait     approve         reject          settle          report           expire    reset    delete   break_glass
+        (&None,            late, "Created NotFound NotFound        NotFound        NotFound        NotFound         NotFound  NotFound NotFound NotFound"),
+        (&pending,         late, "nothing Waiting  APPROVED        REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted  APPROVED"),
+        (&waiting,         soon, "nothing nothing  APPROVED        REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted  APPROVED"),
+        (&waiting,         due,  "Overdue Overdue  Overdue         Overdue         Overdue         Overdue          TIMED_OUT Overdue  Overdue  Overdue"),
+        (&waiting,         late, "Overdue Overdue  Overdue         Overdue         Overdue         Overdue          TIMED_OUT Overdue  Overdue  Overdue"),
+        (&waiting_for_two, soon, "Exists  nothing  Voted           REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted  APPROVED"),
+        (&waiting_forever, late, "Exists  nothing  APPROVED        REJECTED        APPROVED        EvidenceReported NotDue    Reset    Deleted  APPROVED"),
+        (&approved,        late, "nothing nothing  AlreadyResolved AlreadyResolved AlreadyResolved AlreadyResolved  NotDue    Reset    Deleted  AlreadyResolved"),
+        (&rejected,        late, "nothing nothing  AlreadyResolved AlreadyResolved AlreadyResolved AlreadyResolved  NotDue    Reset    Deleted  AlreadyResolved"),
+        (&timed_out,       late, "nothing nothing  AlreadyResolved AlreadyResolved AlreadyResolved AlreadyResolved  NotDue    Reset    Deleted  AlreadyResolved"),
     ];
 
     for command in &commands {
@@ -50,6 +51,7 @@ fn every_status_answers_every_command_as_the_table_says() {
         | Wait { .. }
         | Approve(_)
         | Reject(_)
+        | BreakGlass(_)
         | Settle(_)
         | ReportEvidence { .. }
         | Expire
@@ -84,6 +86,7 @@ fn a_new_gate_is_pending_unless_it_is_to_be_approved_by_nobody() {
             create_time: START,
             update_time: START,
             wait_time: None,
+            first_waiter: None,
             deadline: None,
             revision: Revision::ZERO,
         };
@@ -105,8 +108,8 @@ fn creating_again_names_the_fields_that_differ() {
 fn the_first_wait_sets_the_deadline() {
     let pending = gate(spec(2), &[approve("ann")]);
     let now = START + 7 * TICK;
-    let (wait_time, deadline) = (Some(now), Some(now + TIMEOUT));
-    let expected = Gate { status: Status::Waiting, wait_time, deadline, ..touched(&pending, now) };
+    let (wait_time, first_waiter, deadline) = (Some(now), Some(principal("worker")), Some(now + TIMEOUT));
+    let expected = Gate { status: Status::Waiting, wait_time, first_waiter, deadline, ..touched(&pending, now) };
     assert_eq!(event(&pending, &wait(), now), of(EventKind::Waiting, Some("worker"), expected));
 
     let forever = gate(forever(), &[wait()]);
@@ -147,7 +150,7 @@ fn a_timeout_that_is_not_due_is_refused_with_the_deadline() {
 fn an_overdue_gate_says_so_before_it_checks_anything() {
     let waiting = gate(spec(1), &[wait()]);
     let wrong = Ballot { round: Round::new(9), etag: Some(Etag("0-uid".into())), ..principal("ann").into() };
-    let delete = Command::Delete { by: principal("admin"), etag: Some(Etag("0-uid".into())) };
+    let delete = Command::Delete { by: principal("admin").into(), etag: Some(Etag("0-uid".into())) };
     let wait = Command::Wait { round: Round::new(9), uid: None, by: principal("worker") };
     for command in [wait, Command::Approve(wrong.clone()), Command::Reject(wrong), delete, create(spec(2))] {
         assert_eq!(answer(&waiting, &command, deadline()), Err(Refusal::Overdue { gate: name() }), "{command:?}");
@@ -233,6 +236,7 @@ fn a_reset_begins_a_bare_round() {
             votes: vec![],
             resolution: None,
             wait_time: None,
+            first_waiter: None,
             deadline: None,
             ..touched(&before, now)
         };
@@ -246,7 +250,7 @@ fn a_reset_begins_a_bare_round() {
 #[test]
 fn a_delete_cancels_an_undecided_gate_and_keeps_how_another_was_decided() {
     let now = START + TICK;
-    let cancelled = Resolution { by: Some(principal("admin")), ..unattended(Cause::Cancelled, now) };
+    let cancelled = Resolution { cause: Cause::Cancelled, ..decision("admin", now) };
     for before in [gate(spec(1), &[]), gate(spec(2), &[wait(), approve("ann")])] {
         let resolution = Some(cancelled.clone());
         let expected = Gate { status: Status::Rejected, resolution, ..touched(&before, now) };
@@ -301,7 +305,7 @@ fn a_ballot_is_checked_for_round_then_resolution_then_etag_then_digest() {
 
 #[test]
 fn a_delete_may_pin_the_etag_and_every_event_makes_a_new_one() {
-    let delete = |etag| Command::Delete { by: principal("admin"), etag: Some(etag) };
+    let delete = |etag| Command::Delete { by: principal("admin").into(), etag: Some(etag) };
     let older = gate(spec(1), &[]);
     for newer in [wait(), reject("ann"), reset()].map(|command| gate(spec(1), &[command])) {
         let mismatch = Refusal::EtagMismatch { gate: name(), current: newer.etag() };

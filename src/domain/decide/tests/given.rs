@@ -35,15 +35,17 @@ pub(super) fn touched(gate: &Gate, now: SystemTime) -> Gate {
 
 pub(super) fn unattended(cause: Cause, time: SystemTime) -> Resolution {
     let (on_behalf_of, reason, inputs) = (String::new(), String::new(), Inputs::default());
-    Resolution { cause, by: None, on_behalf_of, reason, inputs, time, revision: Revision::ZERO }
+    Resolution { cause, by: None, authentication: None, on_behalf_of, reason, inputs, time, revision: Revision::ZERO }
 }
 
 pub(super) fn decision(by: &str, time: SystemTime) -> Resolution {
-    Resolution { by: Some(principal(by)), ..unattended(Cause::Decision, time) }
+    let authentication = Some(Authentication::Anonymous);
+    Resolution { by: Some(principal(by)), authentication, ..unattended(Cause::Decision, time) }
 }
 
 pub(super) fn vote(voter: &str, verdict: Verdict, time: SystemTime) -> Vote {
-    Vote { voter: principal(voter), verdict, comment: String::new(), on_behalf_of: String::new(), time }
+    let (comment, on_behalf_of, authentication) = (String::new(), String::new(), Authentication::Anonymous);
+    Vote { voter: principal(voter), verdict, comment, on_behalf_of, authentication, time }
 }
 
 /// When a round times out that is waited on at the start.
@@ -84,12 +86,16 @@ pub(super) fn reject(voter: &str) -> Command {
     Command::Reject(principal(voter).into())
 }
 
+pub(super) fn break_glass(voter: &str) -> Command {
+    Command::BreakGlass(Ballot { comment: "the site is down".into(), ..principal(voter).into() })
+}
+
 pub(super) fn reset() -> Command {
     Command::Reset { by: principal("admin") }
 }
 
 pub(super) fn delete() -> Command {
-    Command::Delete { by: principal("admin"), etag: None }
+    Command::Delete { by: principal("admin").into(), etag: None }
 }
 
 /// The table's word for an answer.
