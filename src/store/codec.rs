@@ -3,6 +3,8 @@
 //! Today's bytes have to stay readable, so they are apart from the API's messages, and `tests/golden` keeps some of each
 //! format.
 
+mod crowd;
+pub mod json;
 mod outbox;
 
 use std::collections::BTreeSet;
@@ -13,13 +15,14 @@ use prost::Message;
 
 use super::{Answer, Error, Fingerprint};
 use crate::domain::{
-    Cause, Event, EventKind, Gate, GateName, Inputs, Link, Principal, Resolution, Revision, Round, Spec, Status,
-    Subject, Uid, Verdict, Vote,
+    Authentication, Cause, Event, EventKind, Gate, GateName, Inputs, Link, OnTimeout, Party, Principal, Resolution,
+    Revision, Round, Spec, Status, Subject, Uid, Verdict, Vote,
 };
 
-pub use outbox::{decode_dead_letter, decode_outbox, encode_dead_letter, encode_outbox};
+pub use crowd::{decode_crowd, encode_crowd};
+pub use outbox::{DEAD_LETTER_BYTES_MAX, decode_dead_letter, decode_outbox, encode_dead_letter, encode_outbox};
 
-/// The longest record. The largest gate that the domain allows takes about 80 KiB, and an answer of 10,000 events less.
+/// The longest record. The largest gate that the domain allows stays below 112 KiB, and an answer of 10,000 events less.
 pub const RECORD_BYTES_MAX: usize = 128 * 1024;
 
 /// The format that is written: its first byte.
@@ -27,7 +30,11 @@ const FORMAT: u8 = 1;
 
 /// Encodes an event, stamped or not: its revision is its place in the log, and not a part of the record.
 pub fn encode_event(event: &Event) -> Result<Vec<u8>, Error> {
-    encode(&record::Event {
+    encode(&event_record(event))
+}
+
+fn event_record(event: &Event) -> record::Event {
+    record::Event {
         kind: match event.kind {
             EventKind::Created => record::EventKind::Created,
             EventKind::Waiting => record::EventKind::Waiting,
@@ -41,7 +48,7 @@ pub fn encode_event(event: &Event) -> Result<Vec<u8>, Error> {
         actor: text(event.actor.as_ref()),
         time: nanos(event.time),
         gate: Some(gate_record(&event.gate)),
-    })
+    }
 }
 
 /// Decodes the event at a revision, and stamps it with it.
@@ -52,21 +59,27 @@ pub fn decode_event(revision: Revision, bytes: &[u8]) -> Result<Event, Error> {
 
 /// Encodes how a request was answered.
 pub fn encode_answer(fingerprint: &Fingerprint, revisions: &[Revision], time: SystemTime) -> Result<Vec<u8>, Error> {
-    encode(&record::Request {
+    encode(&answer_record(fingerprint, revisions, time))
+}
+
+fn answer_record(fingerprint: &Fingerprint, revisions: &[Revision], time: SystemTime) -> record::Request {
+    record::Request {
         fingerprint: fingerprint.to_vec(),
         revisions: revisions.iter().map(|revision| revision.0).collect(),
         time: nanos(time),
-    })
+    }
 }
 
 /// Decodes how a request was answered. `place` names the record in an error.
 pub fn decode_answer(place: &str, bytes: &[u8]) -> Result<Answer, Error> {
-    let answer = decode(bytes).and_then(|record: record::Request| {
-        let fingerprint = Fingerprint::try_from(record.fingerprint);
-        let fingerprint = fingerprint.map_err(|bytes| format!("its fingerprint has {} bytes", bytes.len()))?;
-        Ok(Answer { fingerprint, revisions: record.revisions.into_iter().map(Revision).collect() })
-    });
-    answer.map_err(|problem| Error::Corrupt { place: place.to_owned(), problem })
+    decode(bytes).and_then(answer).map_err(|problem| Error::Corrupt { place: place.to_owned(), problem })
+}
+
+fn answer(record: record::Request) -> Parsed<Answer> {
+    let fingerprint = Fingerprint::try_from(record.fingerprint);
+    let fingerprint = fingerprint.map_err(|bytes| format!("its fingerprint has {} bytes", bytes.len()))?;
+    let revisions = record.revisions.into_iter().map(Revision).collect();
+    Ok(Answer { fingerprint, revisions, time: time(record.time) })
 }
 
 /// Writes a time as nanoseconds since 1970. Times before that, or after 2554, become the nearest it can write: only a
@@ -127,6 +140,7 @@ fn gate_record(gate: &Gate) -> record::Gate {
         wait_time: gate.wait_time.map(nanos),
         deadline: gate.deadline.map(nanos),
         evidence: gate.evidence.clone(),
+        first_waiter: text(gate.first_waiter.as_ref()),
     }
 }
 
@@ -147,6 +161,15 @@ fn spec_record(spec: &Spec) -> record::Spec {
             .subject
             .as_ref()
             .map(|subject| record::Subject { uri: subject.uri.clone(), digest: subject.digest.clone() }),
+        on_timeout: match spec.on_timeout {
+            OnTimeout::TimeOut => record::OnTimeout::TimeOut,
+            OnTimeout::Approve => record::OnTimeout::Approve,
+            OnTimeout::Reject => record::OnTimeout::Reject,
+        }
+        .into(),
+        min_wait: spec.min_wait.map(duration_nanos),
+        approvers: spec.approvers.iter().map(ToString::to_string).collect(),
+        forbid_requester: spec.forbid_requester,
     }
 }
 
@@ -157,6 +180,16 @@ fn vote_record(vote: &Vote) -> record::Vote {
         comment: vote.comment.clone(),
         on_behalf_of: vote.on_behalf_of.clone(),
         time: nanos(vote.time),
+        authentication: authentication_record(vote.authentication).into(),
+    }
+}
+
+fn authentication_record(authentication: Authentication) -> record::Authentication {
+    match authentication {
+        Authentication::Anonymous => record::Authentication::Anonymous,
+        Authentication::Certificate => record::Authentication::Certificate,
+        Authentication::Token => record::Authentication::Token,
+        Authentication::Jwt => record::Authentication::Jwt,
     }
 }
 
@@ -168,6 +201,7 @@ fn resolution_record(resolution: &Resolution, own: Revision) -> record::Resoluti
             Cause::AutoApprove => record::Cause::AutoApprove,
             Cause::Policy => record::Cause::Policy,
             Cause::Timeout => record::Cause::Timeout,
+            Cause::BreakGlass => record::Cause::BreakGlass,
             Cause::Cancelled => record::Cause::Cancelled,
         }
         .into(),
@@ -177,6 +211,7 @@ fn resolution_record(resolution: &Resolution, own: Revision) -> record::Resoluti
         inputs: resolution.inputs.0.clone(),
         time: nanos(resolution.time),
         revision: if resolution.revision == own { 0 } else { resolution.revision.0 },
+        authentication: resolution.authentication.map_or(0, |by| authentication_record(by).into()),
     }
 }
 
@@ -215,7 +250,7 @@ fn gate(gate: record::Gate) -> Parsed<Gate> {
         uid: Uid(gate.uid),
         round: Round::new(gate.round).ok_or("its gate has no round")?,
         status,
-        spec: Arc::new(spec(gate.spec.ok_or("its gate has no spec")?)),
+        spec: Arc::new(spec(gate.spec.ok_or("its gate has no spec")?)?),
         votes: votes(gate.votes)?,
         evidence: gate.evidence,
         resolution: gate.resolution.map(resolution).transpose()?,
@@ -223,13 +258,15 @@ fn gate(gate: record::Gate) -> Parsed<Gate> {
         create_time: time(gate.create_time),
         update_time: time(gate.update_time),
         wait_time: gate.wait_time.map(time),
+        first_waiter: optional_principal(&gate.first_waiter)?,
         deadline: gate.deadline.map(time),
         revision: Revision::ZERO,
     })
 }
 
-fn spec(spec: record::Spec) -> Spec {
-    Spec {
+fn spec(spec: record::Spec) -> Parsed<Spec> {
+    let party = |text: &String| Party::parse("spec.approvers", text).map_err(|invalid| invalid.to_string());
+    Ok(Spec {
         timeout: spec.timeout.map(Duration::from_nanos),
         auto_approve: spec.auto_approve,
         title: spec.title,
@@ -238,7 +275,16 @@ fn spec(spec: record::Spec) -> Spec {
         links: spec.links.into_iter().map(|link| Link { title: link.title, url: link.url }).collect(),
         required_approvals: spec.required_approvals,
         subject: spec.subject.map(|subject| Subject { uri: subject.uri, digest: subject.digest }),
-    }
+        on_timeout: match record::OnTimeout::try_from(spec.on_timeout) {
+            Ok(record::OnTimeout::TimeOut) => OnTimeout::TimeOut,
+            Ok(record::OnTimeout::Approve) => OnTimeout::Approve,
+            Ok(record::OnTimeout::Reject) => OnTimeout::Reject,
+            Err(_) => return Err(unknown("end of a timeout", spec.on_timeout)),
+        },
+        min_wait: spec.min_wait.map(Duration::from_nanos),
+        approvers: spec.approvers.iter().map(party).collect::<Parsed<_>>()?,
+        forbid_requester: spec.forbid_requester,
+    })
 }
 
 fn votes(records: Vec<record::Vote>) -> Parsed<Vec<Vote>> {
@@ -249,9 +295,26 @@ fn votes(records: Vec<record::Vote>) -> Parsed<Vec<Vote>> {
             return Err(format!("its gate has two votes of {voter}"));
         }
         let verdict = if vote.approve { Verdict::Approve } else { Verdict::Reject };
-        Ok(Vote { voter, verdict, comment: vote.comment, on_behalf_of: vote.on_behalf_of, time: time(vote.time) })
+        Ok(Vote {
+            voter,
+            verdict,
+            comment: vote.comment,
+            on_behalf_of: vote.on_behalf_of,
+            authentication: authentication(vote.authentication)?,
+            time: time(vote.time),
+        })
     };
     records.into_iter().map(vote).collect()
+}
+
+fn authentication(number: i32) -> Parsed<Authentication> {
+    Ok(match record::Authentication::try_from(number) {
+        Ok(record::Authentication::Anonymous) => Authentication::Anonymous,
+        Ok(record::Authentication::Certificate) => Authentication::Certificate,
+        Ok(record::Authentication::Token) => Authentication::Token,
+        Ok(record::Authentication::Jwt) => Authentication::Jwt,
+        Err(_) => return Err(unknown("authentication", number)),
+    })
 }
 
 fn resolution(resolution: record::Resolution) -> Parsed<Resolution> {
@@ -260,12 +323,15 @@ fn resolution(resolution: record::Resolution) -> Parsed<Resolution> {
         Ok(record::Cause::AutoApprove) => Cause::AutoApprove,
         Ok(record::Cause::Policy) => Cause::Policy,
         Ok(record::Cause::Timeout) => Cause::Timeout,
+        Ok(record::Cause::BreakGlass) => Cause::BreakGlass,
         Ok(record::Cause::Cancelled) => Cause::Cancelled,
         Ok(record::Cause::Unspecified) | Err(_) => return Err(unknown("cause", resolution.cause)),
     };
+    let by = optional_principal(&resolution.by)?;
     Ok(Resolution {
         cause,
-        by: optional_principal(&resolution.by)?,
+        authentication: by.is_some().then(|| authentication(resolution.authentication)).transpose()?,
+        by,
         on_behalf_of: resolution.on_behalf_of,
         reason: resolution.reason,
         inputs: Inputs(resolution.inputs),

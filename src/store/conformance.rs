@@ -4,8 +4,10 @@ pub mod feed;
 pub mod forget;
 pub mod gates;
 pub mod outbox;
+pub mod peers;
 pub mod reads;
 pub mod requests;
+pub mod transfer;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -54,8 +56,12 @@ macro_rules! conformance {
             forget::what_is_forgotten_is_not_counted
             outbox::an_outbox_is_read_as_it_was_saved
             outbox::dead_letters_are_kept_until_they_are_removed
+            outbox::a_dead_letter_too_large_is_refused
             outbox::an_outbox_is_never_forgotten
             outbox::deadlines_go_on_behind_a_place
+            transfer::answers_are_read_in_the_order_of_their_keys
+            transfer::webhooks_are_those_with_an_outbox
+            transfer::a_past_round_ends_whatever_begins_the_next
         }
     };
     ($make:expr; $($file:ident::$case:ident)*) => {
@@ -112,7 +118,7 @@ pub fn reset() -> Command {
 
 /// Deletes a gate.
 pub fn delete() -> Command {
-    Command::Delete { by: principal("ops"), etag: None }
+    Command::Delete { by: principal("ops").into(), etag: None }
 }
 
 /// Says what a command does to a gate that was read.
@@ -145,9 +151,21 @@ pub async fn changes_until(store: &dyn Store, last: Revision) -> Vec<Arc<Event>>
     }
 }
 
+/// Reads all that is kept of what happened. Revisions may have gaps, so that events are counted by reading them.
+pub async fn all_events(store: &dyn Store) -> Vec<Revision> {
+    let (mut revisions, mut next) = (Vec::new(), Some(Revision::ZERO));
+    while let Some(after) = next {
+        let scope = HistoryScope::Group(prefix(""));
+        let page = store.history(HistoryQuery { scope, after, limit: 100 }).await.unwrap();
+        revisions.extend(page.events.iter().map(|event| event.revision()));
+        next = page.next;
+    }
+    revisions
+}
+
 /// Makes a request of an id.
 pub fn request(id: &str) -> Request {
-    let key = RequestKey { principal: principal("alice"), id: id.to_owned(), part: None };
+    let key = RequestKey::new(&principal("alice"), id, None);
     Request { key, fingerprint: [7; 32], time: at(0) }
 }
 

@@ -20,6 +20,17 @@ impl Counts {
         }
     }
 
+    /// Makes counts of those of each status.
+    pub fn of(counted: impl IntoIterator<Item = (Status, u64)>) -> Self {
+        let mut counts = Self::default();
+        for (status, counted) in counted {
+            for (_, count) in Status::ALL.into_iter().zip(&mut counts.0).filter(|(other, _)| *other == status) {
+                *count += counted;
+            }
+        }
+        counts
+    }
+
     /// Spells them out as a record.
     #[must_use]
     pub fn to_bytes(self) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! The reference store: what every store means, in maps. For tests, and gone with the process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,14 +10,18 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::recent::CHANGES_MAX;
 use super::{
     Answer, Change, Counts, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage,
-    ListQuery, Old, Outbox, OutboxChange, Request, RequestKey, Store, codec,
+    ListQuery, Old, Outbox, OutboxChange, Peers, Request, RequestKey, Store, codec, round_ended,
 };
 use crate::domain::{Event, EventKind, Gate, GateName, Revision, Round, Uid, WebhookName};
 
-/// The most events in one answer of the feed: enough to catch up fast, little enough to hold.
-const CHANGES_MAX: usize = 256;
+#[cfg(test)]
+pub mod faulty;
+mod peers;
+
+use peers::Peer;
 
 /// The most events that are looked at in one go to be forgotten.
 const FORGET_MAX: usize = 64;
@@ -25,10 +29,20 @@ const FORGET_MAX: usize = 64;
 /// Keeps everything in memory.
 #[derive(Debug)]
 pub struct Memory {
+    shared: Arc<Shared>,
+    /// Which of several coordinators this is the store of; none: it is all of theirs.
+    peer: Option<Uuid>,
+}
+
+/// What all of them have in common.
+#[derive(Debug)]
+struct Shared {
     id: String,
     // A std mutex: held for a few map operations, and never across an await.
     state: Mutex<State>,
     durable: watch::Sender<Revision>,
+    /// Those who have joined, in the order in which they come to lead.
+    peers: watch::Sender<Vec<Peer>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +52,7 @@ struct State {
     /// The last event of each past round.
     rounds: HashMap<(Uid, Round), Arc<Event>>,
     answers: BTreeMap<RequestKey, Answer>,
-    outboxes: HashMap<WebhookName, (Outbox, BTreeMap<u64, DeadLetter>)>,
+    outboxes: BTreeMap<WebhookName, (Outbox, BTreeMap<u64, DeadLetter>)>,
     /// The revision of the last event.
     last: Revision,
     /// Every event up to this one has been looked at to be forgotten.
@@ -49,12 +63,18 @@ impl Memory {
     /// Makes an empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self { id: Uuid::new_v4().to_string(), state: Mutex::default(), durable: watch::Sender::new(Revision::ZERO) }
+        let shared = Shared {
+            id: Uuid::new_v4().to_string(),
+            state: Mutex::default(),
+            durable: watch::Sender::new(Revision::ZERO),
+            peers: watch::Sender::default(),
+        };
+        Self { shared: Arc::new(shared), peer: None }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half-way through a change, so a poisoned state is a whole one.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,26 +87,30 @@ impl Default for Memory {
 #[async_trait]
 impl Store for Memory {
     fn id(&self) -> &str {
-        &self.id
+        &self.shared.id
     }
 
     fn revision(&self) -> Revision {
-        *self.durable.borrow()
+        *self.shared.durable.borrow()
     }
 
     fn oldest(&self) -> Revision {
         self.state().forgotten.next()
     }
 
-    fn counts(&self) -> Counts {
-        self.state().gates.values().map(|event| event.gate.status).collect()
+    async fn latest(&self) -> Result<Revision, Error> {
+        Ok(self.revision())
     }
 
-    fn bytes(&self) -> u64 {
-        0
+    async fn counts(&self) -> Result<Counts, Error> {
+        Ok(self.state().gates.values().map(|event| event.gate.status).collect())
     }
 
-    async fn writable(&self) -> Result<(), Error> {
+    async fn bytes(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
         Ok(())
     }
 
@@ -134,25 +158,35 @@ impl Store for Memory {
         }
         let revision = state.revision().next();
         if let Some(request) = request {
-            state.record(request, vec![revision])?;
+            state.record(&request, vec![revision])?;
         }
         let event = Arc::new(event.stamped(revision));
         state.apply(before.as_ref(), &event);
         // Under the lock, so that revisions are announced in their order.
-        self.durable.send_replace(revision);
+        self.shared.durable.send_replace(revision);
         Ok(event)
     }
 
     async fn remember(&self, request: Request, answer: Vec<Revision>) -> Result<(), Error> {
-        self.state().record(request, answer)
+        self.state().record(&request, answer)
     }
 
     async fn answer(&self, key: &RequestKey) -> Result<Option<Answer>, Error> {
         Ok(self.state().answers.get(key).cloned())
     }
 
+    async fn answers(&self, after: Option<RequestKey>, limit: usize) -> Result<Vec<(RequestKey, Answer)>, Error> {
+        let state = self.state();
+        let answers = state.answers.range((after.map_or(Unbounded, Excluded), Unbounded));
+        Ok(answers.take(limit).map(|(key, answer)| (*key, answer.clone())).collect())
+    }
+
     async fn event(&self, revision: Revision) -> Result<Option<Arc<Event>>, Error> {
         Ok(self.state().log.get(&revision).cloned())
+    }
+
+    async fn last_event(&self) -> Result<Option<Arc<Event>>, Error> {
+        Ok(self.state().log.values().next_back().cloned())
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, Error> {
@@ -168,7 +202,7 @@ impl Store for Memory {
     }
 
     async fn changes_after(&self, revision: Revision) -> Result<Vec<Arc<Event>>, Error> {
-        let mut durable = self.durable.subscribe();
+        let mut durable = self.shared.durable.subscribe();
         let reached = durable.wait_for(|durable| *durable > revision).await.map(|_| ());
         reached.map_err(|_| Error::Failed("it has been closed".into()))?;
         let state = self.state();
@@ -180,6 +214,7 @@ impl Store for Memory {
     }
 
     async fn forget(&self, old: Old) -> Result<bool, Error> {
+        let _leads = self.leads()?;
         let mut state = self.state();
         for _ in 0..FORGET_MAX {
             let next = state.log.range((Excluded(state.forgotten), Unbounded)).next();
@@ -192,12 +227,26 @@ impl Store for Memory {
         Ok(true)
     }
 
+    async fn webhooks(&self) -> Result<Vec<WebhookName>, Error> {
+        Ok(self.state().outboxes.keys().cloned().collect())
+    }
+
     async fn outbox(&self, webhook: &WebhookName) -> Result<Option<Outbox>, Error> {
         Ok(self.state().outboxes.get(webhook).map(|(outbox, _)| outbox.clone()))
     }
 
     async fn save_outbox(&self, webhook: &WebhookName, change: OutboxChange) -> Result<(), Error> {
         let OutboxChange { outbox, put, remove } = change;
+        for letter in &put {
+            codec::encode_dead_letter(letter)?;
+        }
+        let mut numbers = BTreeSet::new();
+        if !put.iter().map(|letter| &letter.number).chain(&remove).all(|number| numbers.insert(number)) {
+            // As etcd refuses it.
+            let (place, problem) = ("a change".to_owned(), "a dead letter is changed twice".to_owned());
+            return Err(Error::Corrupt { place, problem });
+        }
+        let _leads = self.leads()?;
         let mut state = self.state();
         let (kept, letters) =
             state.outboxes.entry(webhook.clone()).or_insert_with(|| (outbox.clone(), BTreeMap::new()));
@@ -207,10 +256,22 @@ impl Store for Memory {
         Ok(())
     }
 
+    async fn begin_import(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn end_import(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn dead_letters(&self, webhook: &WebhookName, from: u64, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         let state = self.state();
         let letters = state.outboxes.get(webhook).into_iter().flat_map(|(_, letters)| letters.range(from..));
         Ok(letters.take(limit).map(|(_, letter)| letter.clone()).collect())
+    }
+
+    fn peers(&self) -> Option<&dyn Peers> {
+        self.peer.is_some().then_some(self as &dyn Peers)
     }
 }
 
@@ -219,24 +280,26 @@ impl State {
         self.last
     }
 
-    fn record(&mut self, request: Request, revisions: Vec<Revision>) -> Result<(), Error> {
+    fn record(&mut self, request: &Request, revisions: Vec<Revision>) -> Result<(), Error> {
         if self.answers.contains_key(&request.key) {
             return Err(Error::Conflict);
         }
-        self.answers.insert(request.key, Answer { fingerprint: request.fingerprint, revisions });
+        let Request { key, fingerprint, time } = *request;
+        self.answers.insert(key, Answer { fingerprint, revisions, time });
         Ok(())
     }
 
     fn apply(&mut self, before: Option<&Gate>, event: &Arc<Event>) {
-        if let (EventKind::Reset, Some(before)) = (event.kind, before)
-            && let Some(last) = self.log.get(&before.revision)
+        let ended = round_ended(before, event);
+        if let Some(ended) = ended
+            && let Some(last) = self.log.get(&ended.revision)
         {
-            self.rounds.insert((before.uid.clone(), before.round), Arc::clone(last));
+            self.rounds.insert((ended.uid.clone(), ended.round), Arc::clone(last));
         }
         // What was kept only because it was the gate's state.
         if let Some(before) = before
             && before.revision <= self.forgotten
-            && event.kind != EventKind::Reset
+            && ended.is_none()
         {
             self.drop_event(before.revision);
         }
@@ -282,6 +345,12 @@ impl State {
 mod tests {
     use super::Memory;
     use crate::store::conformance::conformance;
+    use crate::store::conformance::peers::conformance_of_peers;
 
     conformance!((Memory::new(), ()));
+
+    conformance_of_peers!({
+        let store = Memory::new();
+        (store.join(), store.join(), store)
+    });
 }

@@ -20,7 +20,7 @@ pub struct Outbox {
 pub struct OutboxChange {
     /// How far it has come.
     pub outbox: Outbox,
-    /// Dead letters to keep, in the place of those with the same number.
+    /// Dead letters to keep, in the place of those with the same number. No number is here twice, nor also removed.
     pub put: Vec<DeadLetter>,
     /// The numbers of dead letters to remove.
     pub remove: Vec<u64>,
@@ -58,11 +58,13 @@ pub enum Topic {
     Expiring,
     /// A round has its resolution.
     Resolved,
+    /// A round was approved by breaking the glass.
+    BreakGlass,
 }
 
 impl Topic {
     /// Every topic there is.
-    pub const ALL: [Self; 3] = [Self::Waiting, Self::Expiring, Self::Resolved];
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Expiring, Self::Resolved, Self::BreakGlass];
 
     /// Returns the word for it.
     #[must_use]
@@ -71,6 +73,7 @@ impl Topic {
             Self::Waiting => "waiting",
             Self::Expiring => "expiring",
             Self::Resolved => "resolved",
+            Self::BreakGlass => "break_glass",
         }
     }
 }

@@ -7,7 +7,6 @@
 use std::any::Any;
 use std::fmt;
 use std::mem;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,14 +16,15 @@ use async_trait::async_trait;
 use tracing::Instrument;
 
 use self::committer::{Committer, Job};
-use self::disk::{Disk, corrupt, parse_pointer};
+use self::disk::{Disk, parse_pointer};
 use self::feed::{Changes, Feed};
 use self::room::Room;
+use super::recent::CHANGES_MAX;
 use super::{
     Answer, Change, Counts, DeadLetter, DeadlinePlace, Error, HistoryPage, HistoryQuery, HistoryScope, ListPage,
     ListQuery, Old, Outbox, OutboxChange, Request, RequestKey, Store, codec,
 };
-use crate::domain::{Event, Gate, GateName, Prefix, Revision, Round, WebhookName};
+use crate::domain::{Event, Gate, GateName, Revision, Round, WebhookName};
 use crate::metrics::COMMIT_SECONDS;
 
 mod barrier;
@@ -35,13 +35,14 @@ mod feed;
 mod forget;
 mod keys;
 mod length;
+mod lists;
 mod open;
 mod outbox;
 mod room;
 mod watchdog;
 
-/// The most events that one call reads to find those of a group. The caller goes on from there.
-const SCANNED_MAX: usize = 1024;
+/// How many events that cannot be read, or were forgotten, are stepped over to find the last.
+const UNREADABLE_MAX: u64 = 64;
 
 /// Keeps everything in one directory of this machine.
 pub struct Sled {
@@ -128,15 +129,19 @@ impl Store for Sled {
         self.shared.feed.forgotten().next()
     }
 
-    fn counts(&self) -> Counts {
-        self.shared.feed.counts()
+    async fn latest(&self) -> Result<Revision, Error> {
+        Ok(self.revision())
     }
 
-    fn bytes(&self) -> u64 {
-        self.look(|disk| Ok(disk.db.size_on_disk().unwrap_or_default())).unwrap_or_default()
+    async fn counts(&self) -> Result<Counts, Error> {
+        Ok(self.shared.feed.counts())
     }
 
-    async fn writable(&self) -> Result<(), Error> {
+    async fn bytes(&self) -> Result<u64, Error> {
+        self.read(|shared| Ok(shared.disk.db.size_on_disk().unwrap_or_default())).await
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
         // A disk that hangs does not answer.
         self.read(Shared::writable).await
     }
@@ -195,11 +200,31 @@ impl Store for Sled {
         Ok(Some(answer))
     }
 
+    async fn answers(&self, after: Option<RequestKey>, limit: usize) -> Result<Vec<(RequestKey, Answer)>, Error> {
+        let answers = self.read(move |shared| shared.disk.answers(after.as_ref()).take(limit).collect()).await?;
+        self.shared.feed.settled().await?;
+        Ok(answers)
+    }
+
     async fn event(&self, revision: Revision) -> Result<Option<Arc<Event>>, Error> {
         if revision > self.revision() {
             return Ok(None);
         }
         Ok(self.look(|disk| disk.event(revision))?.map(Arc::new))
+    }
+
+    async fn last_event(&self) -> Result<Option<Arc<Event>>, Error> {
+        let last = self.revision();
+        for back in 0..UNREADABLE_MAX.min(last.0) {
+            match self.event(Revision(last.0 - back)).await {
+                Ok(Some(event)) => return Ok(Some(event)),
+                // Forgotten, or not written.
+                Ok(None) => {}
+                Err(error @ Error::Corrupt { .. }) => tracing::error!("{error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, Error> {
@@ -218,7 +243,7 @@ impl Store for Sled {
             Changes::Recent(events) => events,
             Changes::Logged(until) => {
                 let read = move |shared: &Shared| {
-                    let events = shared.disk.events(revision, until).take(feed::CHANGES_MAX);
+                    let events = shared.disk.events(revision, until).take(CHANGES_MAX);
                     events.map(|event| event.map(Arc::new)).collect()
                 };
                 self.read(read).await?
@@ -232,6 +257,12 @@ impl Store for Sled {
         self.committer.submit(|reply| Job::Forget(old, reply)).await
     }
 
+    async fn webhooks(&self) -> Result<Vec<WebhookName>, Error> {
+        let webhooks = self.read(|shared| shared.disk.webhooks()).await?;
+        self.shared.feed.settled().await?;
+        Ok(webhooks)
+    }
+
     async fn outbox(&self, webhook: &WebhookName) -> Result<Option<Outbox>, Error> {
         let outbox = self.look(|disk| disk.outbox(webhook))?;
         self.shared.feed.settled().await?;
@@ -240,7 +271,15 @@ impl Store for Sled {
 
     async fn save_outbox(&self, webhook: &WebhookName, change: OutboxChange) -> Result<(), Error> {
         let writes = outbox::writes(webhook, &change)?;
-        self.committer.submit(|reply| Job::Outbox(writes, reply)).await
+        self.committer.submit(|reply| Job::Write(writes, reply)).await
+    }
+
+    async fn begin_import(&self) -> Result<(), Error> {
+        self.committer.submit(|reply| Job::Write(open::import_writes(true), reply)).await
+    }
+
+    async fn end_import(&self) -> Result<(), Error> {
+        self.committer.submit(|reply| Job::Write(open::import_writes(false), reply)).await
     }
 
     async fn dead_letters(&self, webhook: &WebhookName, from: u64, limit: usize) -> Result<Vec<DeadLetter>, Error> {
@@ -264,85 +303,13 @@ impl Shared {
 
     /// Says whether anything can be written now.
     fn writable(&self) -> Result<(), Error> {
-        match (self.feed.failure(), self.room.is_full()) {
+        match (self.feed.failure(), self.room.takes_a_batch()) {
             (Some(why), _) => Err(Error::Failed(why)),
-            (None, Ok(false)) => Ok(()),
-            (None, Ok(true)) => Err(Error::Full),
+            (None, Ok(true)) => Ok(()),
+            (None, Ok(false)) => Err(Error::Full),
             // A directory that cannot be asked for its room cannot be written to.
             (None, Err(error)) => Err(Error::Failed(error.to_string().into())),
         }
-    }
-
-    fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
-        // Before the gates are read, so that none of them is older.
-        let revision = self.feed.durable();
-        let index = if query.unresolved { keys::UNRESOLVED } else { keys::GATES };
-        let mut entries = self.disk.index(keys::group(index, &query.prefix, query.after.as_ref()));
-        let mut gates = Vec::new();
-        while gates.len() < query.limit
-            && let Some((key, _)) = entries.next().transpose()?
-        {
-            let name = keys::gate_name(&key).ok_or_else(|| corrupt(&key, "it is no name"))?;
-            let gate = match self.disk.pointed_event(&keys::gate(keys::GATES, &name)) {
-                Ok(Some(event)) => event.gate,
-                // It has gone since the index was read.
-                Ok(None) => continue,
-                // One gate that cannot be read hides no other.
-                Err(error @ Error::Corrupt { .. }) => {
-                    tracing::error!("gate {name} is left out of a list: {error}");
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            if !(query.unresolved && gate.status.is_terminal()) {
-                gates.push(gate);
-            }
-        }
-        Ok(ListPage { gates, revision })
-    }
-
-    fn deadlines(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(SystemTime, GateName)>, Error> {
-        let deadlines = self.disk.index(range).take(limit);
-        let parse = |(key, _): (sled::IVec, sled::IVec)| {
-            keys::parse_deadline(&key).ok_or_else(|| corrupt(&key, "it is no deadline"))
-        };
-        deadlines.map(|entry| entry.and_then(parse)).collect()
-    }
-
-    fn gate_history(&self, name: &GateName, after: Revision, limit: usize) -> Result<HistoryPage, Error> {
-        let range = keys::history(name, after.next())..keys::history(name, self.feed.durable().next());
-        let mut page = HistoryPage { events: Vec::new(), next: None };
-        for entry in self.disk.index(range) {
-            let (key, _) = entry?;
-            if page.events.len() == limit {
-                page.next = Some(page.events.last().map_or(after, |event| event.revision()));
-                break;
-            }
-            let revision = keys::last_revision(&key).ok_or_else(|| corrupt(&key, "the key is too short"))?;
-            match self.disk.event(revision)? {
-                Some(event) => page.events.push(Arc::new(event)),
-                None if revision <= self.feed.forgotten() => {}
-                None => return Err(corrupt(&key, "it points to an event that is missing")),
-            }
-        }
-        Ok(page)
-    }
-
-    fn group_history(&self, prefix: &Prefix, after: Revision, limit: usize) -> Result<HistoryPage, Error> {
-        let mut page = HistoryPage { events: Vec::new(), next: None };
-        let mut scanned = after;
-        for (event, number) in self.disk.events(after, self.feed.durable()).zip(0..) {
-            let event = event?;
-            if page.events.len() == limit || number == SCANNED_MAX {
-                page.next = Some(scanned);
-                break;
-            }
-            scanned = event.revision();
-            if prefix.contains(&event.gate.name) {
-                page.events.push(Arc::new(event));
-            }
-        }
-        Ok(page)
     }
 }
 

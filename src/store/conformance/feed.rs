@@ -21,7 +21,7 @@ pub async fn the_feed_is_complete_and_in_order(store: Arc<dyn Store>) {
     }
     committed.sort_by_key(|event| event.revision());
 
-    assert_eq!(changes_until(&*store, store.revision()).await, committed);
+    assert_eq!(changes_until(&*store, committed[319].revision()).await, committed);
     let later = store.changes_after(committed[317].revision()).await.unwrap();
     assert_eq!(later, committed[318..]);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 pub async fn a_created_gate_is_read_back(store: Arc<dyn Store>) {
-    assert_eq!(store.revision(), Revision::ZERO);
+    let empty = store.latest().await.unwrap();
     assert_eq!(store.get(&name("a")).await.unwrap(), None);
     assert!(!store.id().is_empty());
 
@@ -13,7 +13,7 @@ pub async fn a_created_gate_is_read_back(store: Arc<dyn Store>) {
     let event = act(&*store, "a", create(spec), 1).await;
 
     assert_eq!(store.get(&name("a")).await.unwrap().as_ref(), Some(&event.gate));
-    assert_eq!(store.revision(), event.revision());
+    assert!(event.revision() > empty && store.latest().await.unwrap() >= event.revision());
     assert_eq!(store.get(&name("a/b")).await.unwrap(), None);
 }
 
@@ -31,7 +31,7 @@ pub async fn a_stale_change_conflicts(store: Arc<dyn Store>) {
     act(&*store, "a", delete(), 3).await;
     let deleted = store.commit(change(&gate, Some(waiting), &approve("alice"), 4)).await;
     assert!(is_conflict(&deleted), "decided on a deleted gate");
-    assert_eq!(store.revision(), Revision(3));
+    assert_eq!(all_events(&*store).await.len(), 3);
 }
 
 pub async fn revisions_grow_and_stamp_the_gate_and_its_resolution(store: Arc<dyn Store>) {
@@ -88,7 +88,7 @@ pub async fn many_gates_change_at_once(store: Arc<dyn Store>) {
         revisions.extend([created, approved]);
     }
     assert_eq!(revisions.len(), 128, "no revision is given twice");
-    assert_eq!(revisions.last(), Some(&store.revision()));
+    assert_eq!(all_events(&*store).await, revisions.into_iter().collect::<Vec<_>>());
 }
 
 pub async fn a_deleted_gate_is_absent(store: Arc<dyn Store>) {
@@ -107,7 +107,7 @@ pub async fn an_event_too_large_is_refused(store: Arc<dyn Store>) {
     let spec = Spec { description: "x".repeat(200_000), ..Spec::default() };
     let result = store.commit(change(&name("a"), None, &create(spec), 1)).await;
     assert!(matches!(result, Err(Error::TooLarge { bytes: 200_000.., .. })), "{result:?}");
-    assert_eq!(store.revision(), Revision::ZERO);
+    assert_eq!(all_events(&*store).await, []);
 }
 
 pub async fn past_rounds_stay_readable(store: Arc<dyn Store>) {
@@ -130,20 +130,17 @@ pub async fn a_gate_made_again_has_no_past(store: Arc<dyn Store>) {
     act(&*store, "a", reset(), 1).await;
     act(&*store, "a", delete(), 2).await;
     make(&*store, "a").await;
-    let gate = act(&*store, "a", wait(), 3).await.gate.clone();
-    let later = Gate { round: Round::new(3).unwrap(), ..gate };
+    let again = act(&*store, "a", wait(), 3).await.gate.clone();
+    assert_eq!(store.past_round(&again, Round::FIRST).await.unwrap(), None);
 
-    for number in 1..=2 {
-        assert_eq!(store.past_round(&later, Round::new(number).unwrap()).await.unwrap(), None);
-    }
-    act(&*store, "a", reset(), 4).await;
-    let first = store.past_round(&later, Round::FIRST).await.unwrap().unwrap();
-    assert_eq!((first.uid, first.status), (later.uid, Status::Waiting));
+    let reset = act(&*store, "a", reset(), 4).await.gate.clone();
+    let first = store.past_round(&reset, Round::FIRST).await.unwrap().unwrap();
+    assert_eq!((first.uid, first.status), (again.uid, Status::Waiting), "not that of the gate before");
 }
 
 /// The counts are those of the gates that there are, after every kind of change.
 pub async fn gates_are_counted_by_status(store: Arc<dyn Store>) {
-    assert_eq!(store.counts(), Counts::default());
+    assert_eq!(store.counts().await.unwrap(), Counts::default());
     for gate in ["a", "b", "c", "d"] {
         make(&*store, gate).await;
     }
@@ -159,12 +156,12 @@ pub async fn gates_are_counted_by_status(store: Arc<dyn Store>) {
         ("e", delete()),
     ] {
         act(&*store, gate, command, 1).await;
-        assert_eq!(store.counts(), counted(&*store).await);
+        assert_eq!(store.counts().await.unwrap(), counted(&*store).await);
     }
     let expected: Counts = [Status::Pending, Status::Approved, Status::Pending].into_iter().collect();
-    assert_eq!(store.counts(), expected);
+    assert_eq!(store.counts().await.unwrap(), expected);
     // A change that conflicts changes nothing.
     let stale = change(&name("a"), None, &create(Spec::default()), 2);
     assert!(is_conflict(&store.commit(stale).await));
-    assert_eq!(store.counts(), expected);
+    assert_eq!(store.counts().await.unwrap(), expected);
 }

@@ -39,7 +39,7 @@ pub async fn an_outbox_is_read_as_it_was_saved(store: Arc<dyn Store>) {
     assert_eq!(store.outbox(&webhook("a")).await.unwrap(), Some(outbox(7)));
     assert_eq!(store.outbox(&webhook("a.b")).await.unwrap(), Some(outbox(5)));
     assert_eq!(store.outbox(&webhook("b")).await.unwrap(), None);
-    assert_eq!(store.revision(), Revision::ZERO, "it is no event");
+    assert_eq!(all_events(&*store).await, [], "it is no event");
 }
 
 /// Dead letters come and go by their numbers.
@@ -57,12 +57,24 @@ pub async fn dead_letters_are_kept_until_they_are_removed(store: Arc<dyn Store>)
     assert_eq!(read("b", 0, 9).await, []);
 }
 
+/// Nothing is saved with it.
+pub async fn a_dead_letter_too_large_is_refused(store: Arc<dyn Store>) {
+    save(&*store, "a", 1, vec![letter(1, &"x".repeat(3 * 1024))], vec![]).await;
+    let put = vec![letter(2, "two"), letter(3, &"x".repeat(4 * 1024))];
+    let change = OutboxChange { outbox: outbox(2), put, remove: vec![1] };
+    let result = store.save_outbox(&webhook("a"), change).await;
+    assert!(matches!(result, Err(Error::TooLarge { bytes: 4096.., bytes_max: 4096 })), "{result:?}");
+    assert_eq!(store.outbox(&webhook("a")).await.unwrap(), Some(outbox(1)));
+    assert_eq!(store.dead_letters(&webhook("a"), 0, 9).await.unwrap().len(), 1);
+}
+
 /// Saving and forgetting leave each other alone.
 pub async fn an_outbox_is_never_forgotten(store: Arc<dyn Store>) {
-    make(&*store, "a").await;
+    act(&*store, "a", create(Spec { auto_approve: true, ..Spec::default() }), 0).await;
     save(&*store, "a", 1, vec![letter(1, "one")], vec![]).await;
-    let all = crate::store::Old { before: at(9), below: Revision(9), until: Revision(9) };
+    let all = crate::store::Old { before: at(9), below: Revision::ZERO, until: Revision(u64::MAX) };
     while store.forget(all).await.unwrap() {}
+    assert_eq!(all_events(&*store).await, []);
     assert_eq!(store.outbox(&webhook("a")).await.unwrap(), Some(outbox(1)));
     assert_eq!(store.dead_letters(&webhook("a"), 0, 9).await.unwrap(), [letter(1, "one")]);
 }

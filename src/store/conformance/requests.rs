@@ -41,13 +41,11 @@ pub async fn a_conflict_records_no_request(store: Arc<dyn Store>) {
 
 pub async fn requests_are_told_apart(store: Arc<dyn Store>) {
     let whole = request("one");
-    let key = |principal_text: &str, id: &str, part: Option<&str>| RequestKey {
-        principal: principal(principal_text),
-        id: id.to_owned(),
-        part: part.map(name),
+    let key = |principal_text: &str, id: &str, part: Option<&str>| {
+        RequestKey::new(&principal(principal_text), id, part.map(name).as_ref())
     };
     let keys = [
-        whole.key.clone(),
+        whole.key,
         key("alice", "one", Some("a")),
         key("alice", "one", Some("a/b")),
         key("alice", "one ", None),
@@ -55,7 +53,7 @@ pub async fn requests_are_told_apart(store: Arc<dyn Store>) {
         key("bob", "one", None),
     ];
     for (number, key) in (1..).zip(&keys) {
-        let request = Request { key: key.clone(), fingerprint: [number; 32], time: at(0) };
+        let request = Request { key: *key, fingerprint: [number; 32], time: at(0) };
         store.remember(request, vec![Revision(number.into())]).await.unwrap();
     }
     for (number, key) in (1..).zip(&keys) {

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use super::disk::{Disk, put_record};
 use super::feed::Published;
 use super::forget::forget_event;
-use super::{keys, outbox};
-use crate::domain::{Event, EventKind, Gate, GateName, Revision, Status};
-use crate::store::{Change, Counts, Error, RequestKey, codec};
+use super::keys;
+use crate::domain::{Event, EventKind, Gate, GateName, Revision};
+use crate::store::{Change, Counts, Error, RequestKey, codec, round_ended};
+
+/// Keys, each with the record to put there or none to remove it.
+pub type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Changes that become durable together.
 pub struct Batch<'a> {
@@ -20,8 +23,8 @@ pub struct Batch<'a> {
     gates: HashMap<GateName, Option<Revision>>,
     /// The requests that it answers.
     requests: HashSet<RequestKey>,
-    /// Whether it says how far a webhook has come.
-    has_outbox: bool,
+    /// Whether it writes records that are no events.
+    has_others: bool,
     /// The events, with the sizes of their records.
     events: Vec<(Arc<Event>, usize)>,
     last: Revision,
@@ -39,7 +42,7 @@ impl<'a> Batch<'a> {
             writes: sled::Batch::default(),
             gates: HashMap::new(),
             requests: HashSet::new(),
-            has_outbox: false,
+            has_others: false,
             events: Vec::new(),
             last,
             counts,
@@ -84,20 +87,20 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Adds what has become of a webhook.
-    pub fn write_outbox(&mut self, writes: outbox::Writes) {
+    /// Adds records that are no events.
+    pub fn write(&mut self, writes: Writes) {
         for (key, record) in writes {
             match record {
                 Some(record) => self.writes.insert(key, record),
                 None => self.writes.remove(key),
             }
         }
-        self.has_outbox = true;
+        self.has_others = true;
     }
 
     /// Says whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.requests.is_empty() && !self.has_outbox
+        self.events.is_empty() && self.requests.is_empty() && !self.has_others
     }
 
     /// Returns what to write, and what to publish once it is durable.
@@ -110,7 +113,8 @@ impl<'a> Batch<'a> {
 
     /// Removes what was kept only because it was the state of a gate.
     fn let_go(&mut self, before: Option<&Gate>, event: &Event) -> Result<(), Error> {
-        let superseded = before.filter(|gate| gate.revision <= self.forgotten && event.kind != EventKind::Reset);
+        let goes_on = round_ended(before, event).is_none();
+        let superseded = before.filter(|gate| gate.revision <= self.forgotten && goes_on);
         match superseded.map(|gate| self.disk.event(gate.revision)).transpose()?.flatten() {
             Some(event) => forget_event(self.disk, &mut self.writes, &event),
             None => Ok(()),
@@ -129,14 +133,14 @@ impl<'a> Batch<'a> {
         let unresolved = after.filter(|gate| !gate.status.is_terminal());
         set(writes, keys::gate(keys::UNRESOLVED, name), unresolved.map(|_| []));
         // Removed first: the deadline may be the same.
-        if let Some(key) = before.and_then(deadline) {
+        if let Some(key) = before.and_then(keys::deadline_of) {
             writes.remove(key);
         }
-        if let Some(key) = after.and_then(deadline) {
+        if let Some(key) = after.and_then(keys::deadline_of) {
             writes.insert(key, &[]);
         }
-        if let (EventKind::Reset, Some(before)) = (event.kind, before) {
-            writes.insert(keys::round(&before.uid, before.round), &before.revision.0.to_be_bytes());
+        if let Some(ended) = round_ended(before, event) {
+            writes.insert(keys::round(&ended.uid, ended.round), &ended.revision.0.to_be_bytes());
         }
     }
 }
@@ -146,9 +150,4 @@ fn set<const N: usize>(writes: &mut sled::Batch, key: Vec<u8>, value: Option<[u8
         Some(value) => writes.insert(key, value.as_slice()),
         None => writes.remove(key),
     }
-}
-
-fn deadline(gate: &Gate) -> Option<Vec<u8>> {
-    let waits = gate.status == Status::Waiting;
-    gate.deadline.filter(|_| waits).map(|deadline| keys::deadline(deadline, &gate.name))
 }

@@ -8,11 +8,11 @@ use std::{io, mem};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::Batch;
+use super::batch::{Batch, Writes};
 use super::feed::Published;
 use super::forget::Forgetting;
 use super::watchdog::Watchdog;
-use super::{Shared, outbox, panic_text};
+use super::{Shared, panic_text};
 use crate::domain::{Event, Revision};
 use crate::metrics::{BATCH_EVENTS, SYNC_SECONDS};
 use crate::store::{Change, Error, Old, RequestKey};
@@ -32,8 +32,8 @@ pub enum Job {
     Commit(Box<Change>, Vec<u8>, Reply<Arc<Event>>),
     /// Remember a request, whose answer begins with an event and has this record.
     Remember(RequestKey, Revision, Vec<u8>, Reply<()>),
-    /// Write what has become of a webhook.
-    Outbox(outbox::Writes, Reply<()>),
+    /// Write records that are no events.
+    Write(Writes, Reply<()>),
     /// Forget some of what is old, and say whether there is more.
     Forget(Old, Reply<bool>),
 }
@@ -196,7 +196,7 @@ impl Job {
     fn record_bytes(&self) -> usize {
         match self {
             Self::Commit(_, record, _) | Self::Remember(_, _, record, _) => record.len(),
-            Self::Outbox(writes, _) => writes.iter().flat_map(|(_, record)| record).map(Vec::len).sum(),
+            Self::Write(writes, _) => writes.iter().flat_map(|(_, record)| record).map(Vec::len).sum(),
             Self::Forget(..) => 0,
         }
     }
@@ -206,8 +206,8 @@ impl Job {
         Ok(match self {
             Self::Commit(change, record, reply) => Answer::Commit(reply, batch.commit(*change, &record)),
             Self::Remember(key, first, record, reply) => Answer::Done(reply, batch.remember(key, first, &record)),
-            Self::Outbox(writes, reply) => {
-                batch.write_outbox(writes);
+            Self::Write(writes, reply) => {
+                batch.write(writes);
                 Answer::Done(reply, Ok(()))
             }
             Self::Forget(..) => return Err(self),
@@ -217,7 +217,7 @@ impl Job {
     fn refuse(self, error: Error) {
         match self {
             Self::Commit(_, _, reply) => Answer::Commit(reply, Err(error)),
-            Self::Remember(_, _, _, reply) | Self::Outbox(_, reply) => Answer::Done(reply, Err(error)),
+            Self::Remember(_, _, _, reply) | Self::Write(_, reply) => Answer::Done(reply, Err(error)),
             // Who asked may have gone.
             Self::Forget(_, reply) => return drop(reply.send(Err(error))),
         }

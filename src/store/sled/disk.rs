@@ -102,8 +102,20 @@ impl Disk {
     /// Reads how a request was answered.
     pub fn answer(&self, request: &RequestKey) -> Result<Option<Answer>, Error> {
         let record = self.record(&keys::request(request))?;
-        let place = || format!("request {:?} of {}", request.id, request.principal);
-        record.map(|record| codec::decode_answer(&place(), &record)).transpose()
+        record.map(|record| decode_answer(request, &record)).transpose()
+    }
+
+    /// Reads how requests were answered, in the order of their keys, behind a key.
+    pub fn answers(
+        &self,
+        after: Option<&RequestKey>,
+    ) -> impl Iterator<Item = Result<(RequestKey, Answer), Error>> + use<> {
+        let mut parts = self.db.range(keys::requests(after));
+        std::iter::from_fn(move || next_record(&mut parts).transpose()).map(|record| {
+            let Record { key, bytes } = record?;
+            let request = keys::parse_request(&key).ok_or_else(|| corrupt(&key, "it is no request"))?;
+            Ok((request, decode_answer(&request, &bytes)?))
+        })
     }
 
     /// Says whether a request was answered.
@@ -138,6 +150,10 @@ impl Disk {
         let place = prefix.to_vec();
         self.db.scan_prefix(prefix).map(move |entry| entry.map_err(|error| unreadable(&place, &error)))
     }
+}
+
+fn decode_answer(request: &RequestKey, record: &[u8]) -> Result<Answer, Error> {
+    codec::decode_answer(&format!("the answer of request {request}"), record)
 }
 
 /// Adds a record, in parts, to what is to be written.

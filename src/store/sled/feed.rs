@@ -1,19 +1,13 @@
 //! What is durable, and the latest of it: the one place where the committer's word reaches the readers.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::domain::{Event, Revision};
+use crate::store::recent::Recent;
 use crate::store::{Counts, Error};
-
-/// The most memory for recent events, as an estimate: a minute of busy traffic. Who is further behind reads the log.
-const RECENT_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// The most events in one answer of the feed: enough to catch up fast, little enough to hold.
-pub const CHANGES_MAX: usize = 256;
 
 /// Tells readers what is durable.
 #[derive(Debug)]
@@ -45,15 +39,6 @@ struct Progress {
     counts: Counts,
 }
 
-#[derive(Debug)]
-struct Recent {
-    /// The last events, each with its estimated size.
-    events: VecDeque<(Arc<Event>, usize)>,
-    bytes: usize,
-    /// Every event after this one is here.
-    after: Revision,
-}
-
 /// Where the changes after a revision are.
 pub enum Changes {
     /// In memory.
@@ -69,7 +54,7 @@ impl Feed {
             progress: watch::Sender::new(Progress { durable, forgotten, counts, ..Progress::default() }),
             failure: watch::Sender::new(None),
             applied: AtomicU64::new(0),
-            recent: Mutex::new(Recent { events: VecDeque::new(), bytes: 0, after: durable }),
+            recent: Mutex::new(Recent::new(durable)),
         }
     }
 
@@ -111,7 +96,7 @@ impl Feed {
         for (event, record_bytes) in events {
             recent.push(event, record_bytes);
         }
-        let last = recent.events.back().map(|(event, _)| event.revision());
+        let last = recent.last();
         // Under the lock, so that what is announced is there.
         self.progress.send_modify(|progress| {
             progress.batch = batch;
@@ -156,12 +141,7 @@ impl Feed {
     pub async fn after(&self, revision: Revision) -> Result<Changes, Error> {
         self.until(|progress| progress.durable > revision).await?;
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if revision < recent.after {
-            return Ok(Changes::Logged(recent.after));
-        }
-        let start = recent.events.partition_point(|(event, _)| event.revision() <= revision);
-        let events = recent.events.range(start..).take(CHANGES_MAX).map(|(event, _)| Arc::clone(event));
-        Ok(Changes::Recent(events.collect()))
+        Ok(recent.since(revision).map_or(Changes::Logged(recent.after()), Changes::Recent))
     }
 
     /// What holds already is told even after a failure.
@@ -172,22 +152,6 @@ impl Feed {
             (Ok(true), _) => Ok(()),
             (_, Some(why)) => Err(Error::Failed(why)),
             (_, None) => Err(Error::Failed("it has been closed".into())),
-        }
-    }
-}
-
-impl Recent {
-    fn push(&mut self, event: Arc<Event>, record_bytes: usize) {
-        let bytes = record_bytes + size_of::<Event>();
-        self.bytes += bytes;
-        self.events.push_back((event, bytes));
-        // The last one stays, so that its revision is known.
-        while self.bytes > RECENT_BYTES_MAX
-            && self.events.len() > 1
-            && let Some((oldest, bytes)) = self.events.pop_front()
-        {
-            self.bytes -= bytes;
-            self.after = oldest.revision();
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
+use super::batch::Writes;
 use super::disk::{Disk, parse_pointer};
 use super::room::Room;
 use super::{barrier, keys, length, panic_text};
@@ -19,6 +20,9 @@ use crate::store::{Counts, Error};
 
 /// The layout that is written, see [`keys`].
 const FORMAT: u8 = 1;
+
+/// Stands for the format while the store takes in what another held: no gatepost opens what is not whole.
+const IMPORTING: u8 = u8::MAX;
 
 /// How long sled may hold its files after it was closed: its own threads end a little later.
 const SLED_CLOSES_WITHIN: Duration = Duration::from_secs(5);
@@ -57,6 +61,7 @@ pub fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, Error> {
     length::keep(dir, &sled_dir.join("db"))?;
     remove_half_written_snapshots(&sled_dir).map_err(io_failed)?;
     let db = open_sled(dir, &sled_dir, cache_bytes)?;
+    room.lead_log(&sled_dir.join("db")).map_err(io_failed)?;
     // sled syncs its data, but neither this file of its own nor the names of its files.
     for path in [&sled_dir.join("conf"), &sled_dir.join("blobs"), &sled_dir, dir] {
         sync(path).map_err(io_failed)?;
@@ -78,6 +83,11 @@ pub fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, Error> {
     length::keep_all(&sled_dir.join("db")).map_err(io_failed)?;
     room.keep().map_err(io_failed)?;
     Ok(Opened { disk, room, id, revision, forgotten, counts })
+}
+
+/// Says what to write while the store takes in what another held, and once it has.
+pub fn import_writes(goes_on: bool) -> Writes {
+    vec![(keys::FORMAT.to_vec(), Some(vec![if goes_on { IMPORTING } else { FORMAT }]))]
 }
 
 fn lock(dir: &Path) -> Result<File, Error> {
@@ -155,6 +165,10 @@ fn read_meta(dir: &Path, db: &sled::Db) -> Result<(String, Revision), Error> {
     let format = db.get(keys::FORMAT).map_err(failed)?;
     match format.as_deref() {
         Some([FORMAT]) => {}
+        Some([IMPORTING]) => {
+            let problem = "an import into it broke off: remove the directory, then import again";
+            return Err(corrupt(dir, problem));
+        }
         None if db.is_empty() => {}
         Some([newer]) if *newer > FORMAT => {
             let problem = format!("a newer gatepost wrote it, in format {newer}; this one reads format {FORMAT}");

@@ -1,12 +1,12 @@
 //! What is kept for webhooks: a record and a dead letter have one part each, so that their keys are known.
 
+use super::batch::Writes;
 use super::disk::{Disk, PART_BYTES_MAX, corrupt, show, unreadable};
 use super::keys;
 use crate::domain::WebhookName;
 use crate::store::{DeadLetter, Error, Outbox, OutboxChange, codec};
 
-/// Keys, each with the record to put there or none to remove it.
-pub type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+const _: () = assert!(codec::DEAD_LETTER_BYTES_MAX <= PART_BYTES_MAX);
 
 /// Says what to write for a change.
 pub fn writes(webhook: &WebhookName, change: &OutboxChange) -> Result<Writes, Error> {
@@ -15,9 +15,6 @@ pub fn writes(webhook: &WebhookName, change: &OutboxChange) -> Result<Writes, Er
     writes.extend(change.remove.iter().map(|number| (keys::dead_letter(webhook, *number), None)));
     for letter in &change.put {
         let record = codec::encode_dead_letter(letter)?;
-        if record.len() > PART_BYTES_MAX {
-            return Err(Error::TooLarge { bytes: record.len(), bytes_max: PART_BYTES_MAX });
-        }
         writes.push((keys::dead_letter(webhook, letter.number), Some(record)));
     }
     Ok(writes)
@@ -29,6 +26,14 @@ impl Disk {
         let key = keys::outbox(webhook);
         let record = self.db.get(&key).map_err(|error| unreadable(&key, &error))?;
         record.map(|record| codec::decode_outbox(&show(&key), &record)).transpose()
+    }
+
+    /// Names the webhooks for which something was saved.
+    pub fn webhooks(&self) -> Result<Vec<WebhookName>, Error> {
+        let parse = |(key, _): (sled::IVec, sled::IVec)| {
+            keys::parse_outbox(&key).ok_or_else(|| corrupt(&key, "it is no webhook"))
+        };
+        self.index(keys::outboxes()).map(|entry| entry.and_then(parse)).collect()
     }
 
     /// Reads the dead letters of a webhook from a number on.

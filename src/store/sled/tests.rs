@@ -40,6 +40,25 @@ fn count_barriers(dir: &TempDir, fail: bool) -> Arc<AtomicUsize> {
     barriers
 }
 
+#[tokio::test]
+async fn what_an_import_left_half_done_is_not_opened() {
+    let (store, dir) = temporary();
+    store.begin_import().await.unwrap();
+    make(&store, "a").await;
+    drop(store);
+    for _ in 0..2 {
+        let refused = Sled::open(dir.path(), CACHE_BYTES).unwrap_err().to_string();
+        assert!(refused.contains("an import into it broke off: remove the directory"), "{refused}");
+    }
+
+    let (store, dir) = temporary();
+    store.begin_import().await.unwrap();
+    make(&store, "a").await;
+    store.end_import().await.unwrap();
+    drop(store);
+    assert!(open(dir.path()).get(&name("a")).await.unwrap().is_some());
+}
+
 fn with_timeout(seconds: u64) -> Command {
     create(Spec { timeout: Some(Duration::from_secs(seconds)), ..Spec::default() })
 }
@@ -191,18 +210,18 @@ async fn gates_are_counted_at_once_after_a_start_and_anew_where_they_never_were(
     make(&store, "a").await;
     make(&store, "b").await;
     act(&store, "b", approve("alice"), 1).await;
-    let counts = store.counts();
+    let counts = store.counts().await.unwrap();
     drop(store);
     let store = open(dir.path());
-    assert_eq!((store.shared.disk.counts().unwrap(), store.counts()), (Some(counts), counts));
+    assert_eq!((store.shared.disk.counts().unwrap(), store.counts().await.unwrap()), (Some(counts), counts));
 
     // As by a gatepost that did not count.
     store.shared.disk.db.remove(keys::COUNTS).unwrap();
     drop(store);
     let store = open(dir.path());
-    assert_eq!((store.shared.disk.counts().unwrap(), store.counts()), (None, counts));
+    assert_eq!((store.shared.disk.counts().unwrap(), store.counts().await.unwrap()), (None, counts));
     make(&store, "c").await;
-    let counts = store.counts();
+    let counts = store.counts().await.unwrap();
     drop(store);
     assert_eq!(open(dir.path()).shared.disk.counts().unwrap(), Some(counts));
 }

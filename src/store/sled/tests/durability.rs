@@ -194,12 +194,7 @@ async fn nothing_is_too_large_for_the_log() {
             let spec = Spec { description: "x".repeat(codec::RECORD_BYTES_MAX - 2_000), ..Spec::default() };
             act(&*store, &gate, create(spec), 0).await;
             act(&*store, &gate, wait(), 1).await;
-            let longest = RequestKey {
-                principal: crate::domain::Principal::parse(&"p".repeat(255)).unwrap(),
-                id: format!("{number:0>128}"),
-                part: Some(name(&gate)),
-            };
-            let request = Request { key: longest, ..request("") };
+            let request = request(&number.to_string());
             store.remember(request, vec![Revision(u64::MAX); 12_000]).await.unwrap();
             if number % 2 == 0 {
                 act(&*store, &gate, approve("alice"), 2).await;

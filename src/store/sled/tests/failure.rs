@@ -1,5 +1,6 @@
 //! What the store does when the disk fails, or does not hold what was written.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 use std::thread;
 
@@ -33,7 +34,7 @@ async fn a_failed_sync_is_the_last() {
     assert!(matches!(failed, Err(Error::Failed(_))), "{failed:?}");
     let failed = store.remember(request("one"), vec![]).await;
     assert!(matches!(failed, Err(Error::Failed(_))), "{failed:?}");
-    assert!(matches!(store.writable().await, Err(Error::Failed(_))));
+    assert!(matches!(store.ready().await, Err(Error::Failed(_))));
     let failed = store.get(&name("a")).await;
     assert!(matches!(failed, Err(Error::Failed(_))), "it may or may not be durable: {failed:?}");
 
@@ -131,7 +132,7 @@ async fn a_full_disk_refuses_writes_and_keeps_reading_until_there_is_room() {
     store.shared.room.reserve_bytes.store(u64::MAX, Ordering::SeqCst);
     let refused = store.commit(change(&name("a"), None, &create(Spec::default()), 0)).await;
     assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
-    assert!(matches!(store.writable().await, Err(Error::Full)));
+    assert!(matches!(store.ready().await, Err(Error::Full)));
     assert!(matches!(store.remember(request("one"), vec![before.revision()]).await, Err(Error::Full)));
     let old = Old { before: SystemTime::UNIX_EPOCH, below: Revision(100), until: Revision(u64::MAX) };
     assert!(matches!(store.forget(old).await, Err(Error::Full)));
@@ -139,6 +140,23 @@ async fn a_full_disk_refuses_writes_and_keeps_reading_until_there_is_room() {
     assert_eq!(store.get(&name("a")).await.unwrap(), None);
 
     store.shared.room.reserve_bytes.store(room::RESERVE_BYTES, Ordering::SeqCst);
-    store.writable().await.unwrap();
+    store.ready().await.unwrap();
     assert_eq!(make(&store, "a").await.revision(), before.revision().next());
+}
+
+#[tokio::test]
+async fn readers_have_room_to_split_what_the_last_batch_filled() {
+    let (store, dir) = temporary();
+    let log = dir.path().join("sled/db");
+    let large = || create(Spec { description: "d".repeat(8192), ..Spec::default() });
+    for number in 0.. {
+        act(&store, &number.to_string(), large(), 0).await;
+        let log = std::fs::metadata(&log).unwrap();
+        let allocated = log.blocks() * 512;
+        assert!(allocated >= log.len() + 1024 * 1024, "{allocated} bytes for a log of {}", log.len());
+        // For longer than what is set aside at first lasts.
+        if log.len() > 10 * 1024 * 1024 {
+            break;
+        }
+    }
 }
