@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes certificates to try TLS with, for a month: a root, one of localhost for the coordinator, and one for each client named.
-# Usage: certificates.sh DIRECTORY [CLIENT...]
+# Makes certificates to try TLS with, for a month: a root, one of localhost for the coordinator, one for each client named, and
+# one for each machine named with its address, which serves and calls others.
+# Usage: certificates.sh DIRECTORY [CLIENT...] [MACHINE=ADDRESS...]
 set -euo pipefail
-directory=${1:?"usage: certificates.sh DIRECTORY [CLIENT...]"}
+directory=${1:?"usage: certificates.sh DIRECTORY [CLIENT...] [MACHINE=ADDRESS...]"}
 shift
 umask 077
 mkdir -p "$directory"
@@ -19,8 +20,12 @@ certificate() {
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=gatepost test root" \
   -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign" -keyout root.key -out root.pem 2>/dev/null
-certificate server 'subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n'
-for client in "$@"; do
-  certificate "$client" 'extendedKeyUsage=clientAuth\n'
+local='DNS:localhost,IP:127.0.0.1'
+certificate server "subjectAltName=$local\nextendedKeyUsage=serverAuth\n"
+for name in "$@"; do
+  case $name in
+    *=*) certificate "${name%%=*}" "subjectAltName=DNS:${name%%=*},IP:${name#*=},$local\nextendedKeyUsage=serverAuth,clientAuth\n" ;;
+    *) certificate "$name" 'extendedKeyUsage=clientAuth\n' ;;
+  esac
 done
-echo "root.pem, server.pem and server.key$(printf ', %s.pem' "$@") are in $PWD"
+echo "root.pem, server.pem and server.key$(printf ', %s.pem' "${@%%=*}") are in $PWD"

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::duration;
 use crate::domain::{Prefix, WebhookName};
@@ -69,7 +69,7 @@ pub enum FormatName {
 
 /// What can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum EventName {
     /// The first worker of a round waits.
     Waiting,
@@ -77,12 +77,20 @@ pub enum EventName {
     Expiring,
     /// A round has its resolution.
     Resolved,
+    /// A round was approved by breaking the glass.
+    BreakGlass,
 }
 
 /// Text that is never shown.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone)]
 pub struct Secret(String);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The error of its own would show what is there instead.
+        String::deserialize(deserializer).map(Self).map_err(|_| de::Error::custom("it has to be text in quotes"))
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,12 +163,13 @@ impl From<EventName> for Topic {
             EventName::Waiting => Self::Waiting,
             EventName::Expiring => Self::Expiring,
             EventName::Resolved => Self::Resolved,
+            EventName::BreakGlass => Self::BreakGlass,
         }
     }
 }
 
 /// Reads a text that is written here, in a file or in the environment.
-fn one_of(
+pub(super) fn one_of(
     what: &str,
     text: Option<Secret>,
     file: Option<PathBuf>,
@@ -240,12 +249,12 @@ mod tests {
     #[test]
     fn everything_can_be_said() {
         let webhook = read(
-            "name = 'ops'\nurl = 'http://127.0.0.1:1/'\nformat = 'slack'\nevents = ['expiring', 'resolved']\n\
+            "name = 'ops'\nurl = 'http://127.0.0.1:1/'\nformat = 'slack'\nevents = ['expiring', 'break_glass']\n\
              prefix = 'release-42'\nwarn_before = '5m'\ntimeout = '1s'\nmax_pause = '30s'\ngive_up_after = '2d'",
         );
         let webhook = webhook.unwrap();
         assert!(matches!(webhook.format, Format::Slack));
-        assert_eq!(webhook.topics, [Topic::Expiring, Topic::Resolved]);
+        assert_eq!(webhook.topics, [Topic::Expiring, Topic::BreakGlass]);
         assert_eq!(webhook.prefix.root().unwrap().as_str(), "release-42");
         assert_eq!(times(&webhook), [300, 1, 30, 172_800]);
     }
