@@ -8,6 +8,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// The longest sleep without a look at the clock: timers stand still while the machine is suspended, deadlines do not.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How far another clock may be ahead before it is told: how late a deadline may be met.
+const SKEW_MAX: Duration = Duration::from_secs(1);
+/// How often it is told.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The time at the start, and what has elapsed since: somebody who sets the machine's clock moves no deadline.
 #[derive(Clone)]
@@ -60,6 +64,24 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// Looks for other coordinators whose clocks are ahead of this one: deadlines come earlier there.
+#[derive(Debug, Default)]
+pub(super) struct Skew {
+    told: Option<SystemTime>,
+}
+
+impl Skew {
+    /// Returns how far ahead something happened that is known `now`, if that has to be told.
+    pub fn look(&mut self, now: SystemTime, happened: SystemTime) -> Option<Duration> {
+        let ahead = happened.duration_since(now).ok().filter(|ahead| *ahead > SKEW_MAX)?;
+        if self.told.is_some_and(|told| now < told + TELL_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(ahead)
+    }
+}
+
 /// Elapsed time that nobody can set, with what the machine was suspended for where the system says.
 fn boot_time() -> Duration {
     #[cfg(target_os = "linux")]
@@ -80,6 +102,17 @@ mod tests {
         let ahead = SystemTime::now() + Duration::from_secs(3600);
         assert!(Clock::start(ahead).now() >= ahead);
         assert!(Clock::start(SystemTime::UNIX_EPOCH).now() < ahead);
+    }
+
+    #[test]
+    fn another_clock_that_is_far_ahead_is_told_once_a_minute() {
+        let now = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut skew = Skew::default();
+        assert_eq!(skew.look(now(10), now(9)), None);
+        assert_eq!(skew.look(now(10), now(11)), None);
+        assert_eq!(skew.look(now(10), now(13)), Some(Duration::from_secs(3)));
+        assert_eq!(skew.look(now(69), now(73)), None);
+        assert_eq!(skew.look(now(70), now(75)), Some(Duration::from_secs(5)));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Why a call is not carried out.
 
-use crate::domain::{GateName, Refusal, Revision, Round};
+use crate::domain::{GateName, Principal, Refusal, Revision, Round};
 use crate::store;
+
+use super::access::Permission;
 
 /// Why a call is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +11,22 @@ pub enum Error {
     /// The gate does not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The caller may not do it.
+    #[error("{principal} has no grant to {permission} {}", gate.as_ref().map_or("every gate", GateName::as_str))]
+    Denied {
+        /// Who calls.
+        principal: Principal,
+        /// What they may not do.
+        permission: Permission,
+        /// To which gate; none: to all.
+        gate: Option<GateName>,
+    },
+    /// The place is none that a page before has ended at.
+    #[error("page_token is not the next_page_token of a page before, or what it is about was forgotten: start over")]
+    NoSuchPage,
+    /// What the caller showed to prove who they are was withdrawn while the call went on.
+    #[error("the credentials of this call are not valid any more: call again with others")]
+    Revoked,
     /// The gate has no such round.
     #[error("gate {gate} has no round {round}: it is in round {current}")]
     RoundNotFound {
@@ -54,6 +72,20 @@ pub enum Error {
         what: &'static str,
         /// How many there may be.
         limit: usize,
+    },
+    /// As many wait on the gate as may.
+    #[error("{limit} workers wait on gate {gate} already, and no more may: see waiters_per_gate")]
+    TooManyWaiters {
+        /// The gate.
+        gate: GateName,
+        /// How many may wait on one.
+        limit: usize,
+    },
+    /// There are as many gates as there may be.
+    #[error("there are {limit} gates, and no more may be: delete some, keep them for less long, or see gates")]
+    TooManyGates {
+        /// How many there may be.
+        limit: u64,
     },
     /// The watch is to start behind what has happened: its revision is another store's, or this one has been restored.
     #[error("revision {start} has not happened here: the last one is {last}, so it is another store's or a lost one")]

@@ -1,10 +1,16 @@
 //! The fence: every change of a gate, whatever its cause, is decided on the gate as it was read and committed only if
 //! it still is that.
 
-use crate::domain::{Command, Event, Gate, GateName, Refusal, Revision, decide};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use crate::domain::{Command, Event, Gate, GateName, Refusal, decide};
 use crate::store::{self, Change, Request, RequestKey};
 
 use super::{Call, Coordinator, Error, RequestId};
+
+/// How often the gates of a store that is shared are counted, to see whether there may be more.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 impl Coordinator {
     /// Carries out a command and returns the gate after it, once that is durable.
@@ -57,7 +63,7 @@ impl Coordinator {
             match self.store.event(revision).await? {
                 Some(event) => gates.push(event.gate.clone()),
                 // Forgotten just now, and the answer with it.
-                None if revision < self.store.oldest() => return Ok(None),
+                None if self.store.answer(&key).await?.is_none() => return Ok(None),
                 None => {
                     let problem = format!("it answers the request {id:?} and is missing");
                     return Err(store::Error::Corrupt { place: format!("revision {revision}"), problem }.into());
@@ -67,15 +73,14 @@ impl Coordinator {
         Ok(Some(gates))
     }
 
-    /// Remembers that events which exist already are the answer of a call.
-    pub(super) async fn remember(&self, call: &Call, answer: Vec<Revision>) -> Result<(), Error> {
-        match self.request(call, None) {
-            // In conflict, a repetition of the same call was quicker: the parts have made both answers equal.
-            Some(request) => match self.store.remember(request, answer).await {
-                Ok(()) | Err(store::Error::Conflict) => Ok(()),
-                Err(error) => Err(error.into()),
-            },
-            None => Ok(()),
+    /// Remembers gates, each as an event that exists left it, as the answer of a call, and returns the answer.
+    pub(super) async fn remember(&self, call: &Call, gates: Vec<Gate>) -> Result<Vec<Gate>, Error> {
+        let Some(request) = self.request(call, None) else { return Ok(gates) };
+        match self.store.remember(request, gates.iter().map(|gate| gate.revision).collect()).await {
+            Ok(()) => Ok(gates),
+            // A repetition of the same call was quicker, and may have found other gates: the first answer is that of all.
+            Err(store::Error::Conflict) => Ok(self.answered(call, None).await?.unwrap_or(gates)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -87,8 +92,13 @@ impl Coordinator {
         part: Option<&GateName>,
     ) -> Result<Gate, Error> {
         loop {
-            let refused = match self.attempt(name, command, call, part).await {
-                Ok(gate) => return Ok(gate),
+            let refused = match self.consider(name, command).await {
+                Ok((before, event)) => match self.carry_out(name, before, event, self.request(call, part)).await {
+                    Ok(gate) => return Ok(gate),
+                    Err(refused) => refused,
+                },
+                // Nothing was sent. To ask once more would cost the call the store's whole time limit again.
+                Err(away @ Error::Store(store::Error::Unavailable { .. })) => return Err(away),
                 Err(refused) => refused,
             };
             // A repetition is always refused, at the latest by the store: its answer is there.
@@ -100,15 +110,15 @@ impl Coordinator {
         }
     }
 
-    async fn attempt(
+    /// Commits what was decided, and the request with it.
+    async fn carry_out(
         &self,
         name: &GateName,
-        command: &Command,
-        call: &Call,
-        part: Option<&GateName>,
+        before: Option<Gate>,
+        event: Option<Event>,
+        request: Option<Request>,
     ) -> Result<Gate, Error> {
-        let request = self.request(call, part);
-        match self.consider(name, command).await? {
+        match (before, event) {
             (before, Some(event)) => Ok(self.store.commit(Change { before, event, request }).await?.gate.clone()),
             // It is so already. The call is remembered all the same: its repetition is answered from here.
             (Some(gate), None) => {
@@ -121,16 +131,35 @@ impl Coordinator {
         }
     }
 
-    /// Decides on the gate as it is now, after timing it out if it is past its deadline.
+    /// Decides on the gate as it is now, after timing it out if it is past its deadline. Nothing is sent of the command.
     async fn consider(&self, name: &GateName, command: &Command) -> Result<(Option<Gate>, Option<Event>), Error> {
         loop {
             let gate = self.store.get(name).await?;
             match decide(name, gate.as_ref(), command, self.clock.now()) {
+                Ok(Some(_)) if gate.is_none() && self.is_full().await? => {
+                    return Err(Error::TooManyGates { limit: self.limits.gates });
+                }
                 Ok(event) => return Ok((gate, event)),
                 Err(Refusal::Overdue { .. }) => self.expire(name).await?,
                 Err(refusal) => return Err(refusal.into()),
             }
         }
+    }
+
+    /// Says whether there are as many gates as there may be.
+    async fn is_full(&self) -> Result<bool, store::Error> {
+        if self.limits.gates == u64::MAX {
+            return Ok(false);
+        }
+        let known = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only a store that is shared has to go through its gates to count them.
+        if let Some((count, _)) = known.filter(|(_, when)| self.has_peers() && when.elapsed() < COUNT_EVERY) {
+            return Ok(count >= self.limits.gates);
+        }
+        let when = Instant::now();
+        let count = self.store.counts().await?.iter().map(|(_, count)| count).sum();
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((count, when));
+        Ok(count >= self.limits.gates)
     }
 
     fn request(&self, call: &Call, part: Option<&GateName>) -> Option<Request> {
@@ -141,6 +170,6 @@ impl Coordinator {
 
 impl Call {
     fn key(&self, request: &RequestId, part: Option<&GateName>) -> RequestKey {
-        RequestKey { principal: self.principal.clone(), id: request.id.clone(), part: part.cloned() }
+        RequestKey::new(self.principal(), &request.id, part)
     }
 }

@@ -1,13 +1,10 @@
 //! Reads: gates with those who wait on them, lists and histories.
 
-use crate::domain::{Gate, GateName, Prefix, Refusal, Revision, Round, Status};
-use crate::store::{HistoryPage, HistoryQuery, HistoryScope, ListQuery};
+use crate::domain::{Gate, GateName, Prefix, Refusal, Revision, Round, Status, Waiter};
+use crate::store::{Crowd, HistoryPage, HistoryQuery, HistoryScope, ListQuery};
 
-use super::waiters::Waiter;
-use super::{Coordinator, Error};
+use super::{Caller, Coordinator, Error, Permission};
 
-/// Most waiters that are shown of one gate; more are only counted.
-const WAITERS_SHOWN_MAX: usize = 100;
 /// Gates that are read from the store at a time: few enough to hold, however large they are.
 const READ: usize = 64;
 /// How often one call reads to find gates with the statuses it asks for. The next call goes on.
@@ -31,10 +28,19 @@ pub struct GateQuery {
     pub prefix: Prefix,
     /// Only gates with one of these; all if empty.
     pub statuses: Vec<Status>,
-    /// Starts behind this gate.
-    pub after: Option<GateName>,
+    /// Starts behind this place.
+    pub after: Option<ListPlace>,
     /// Lists at most so many.
     pub limit: usize,
+}
+
+/// Where a list goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListPlace {
+    /// Behind a gate that the caller may see.
+    Gate(GateName),
+    /// Behind the gate that an event was about: one that the caller may not see, and whose name is not told.
+    Hidden(Revision),
 }
 
 /// A part of a list.
@@ -43,7 +49,7 @@ pub struct GatePage {
     /// The gates, in the order of their names.
     pub views: Vec<View>,
     /// Where to go on, unless this is the end.
-    pub next: Option<GateName>,
+    pub next: Option<ListPlace>,
     /// Every change up to this revision is in the page.
     pub revision: Revision,
 }
@@ -63,28 +69,41 @@ pub struct History {
 
 impl Coordinator {
     /// Reads a gate, or how one of its past rounds ended.
-    pub async fn get(&self, name: &GateName, round: Option<Round>) -> Result<View, Error> {
+    pub async fn get(&self, caller: &Caller, name: &GateName, round: Option<Round>) -> Result<View, Error> {
+        caller.check(Permission::View, Some(name))?;
         let gate = self.gate(name, round).await?;
         Ok(self.view(gate))
     }
 
-    /// Lists gates in the order of their names.
-    pub async fn list(&self, query: GateQuery) -> Result<GatePage, Error> {
-        let GateQuery { prefix, statuses, mut after, limit } = query;
+    /// Lists the gates that the caller may see, in the order of their names.
+    pub async fn list(&self, caller: &Caller, query: GateQuery) -> Result<GatePage, Error> {
+        let GateQuery { prefix, statuses, after, limit } = query;
+        let mut after = match after {
+            Some(place) => Some(self.behind(caller, place).await?),
+            None => None,
+        };
         let unresolved = only_unresolved(&statuses);
+        let place = |(name, revision): (GateName, Revision)| {
+            if caller.sees(&name) { ListPlace::Gate(name) } else { ListPlace::Hidden(revision) }
+        };
         let mut revision = None;
         let mut views = Vec::new();
         for _ in 0..READS_MAX {
-            let gates = ListQuery { prefix: prefix.clone(), unresolved, after: after.clone(), limit: READ };
+            let gates = ListQuery {
+                prefix: prefix.clone(),
+                unresolved,
+                after: after.as_ref().map(|(name, _)| name.clone()),
+                limit: READ,
+            };
             let page = self.store.list(gates).await?;
             let revision = *revision.get_or_insert(page.revision);
             let is_last = page.gates.len() < READ;
             for gate in page.gates {
                 if views.len() == limit {
-                    return Ok(GatePage { views, next: after, revision });
+                    return Ok(GatePage { views, next: after.map(place), revision });
                 }
-                after = Some(gate.name.clone());
-                if matches(&statuses, &gate) {
+                after = Some((gate.name.clone(), gate.revision));
+                if matches(&statuses, &gate) && caller.sees(&gate.name) {
                     views.push(self.view(gate));
                 }
             }
@@ -92,14 +111,30 @@ impl Coordinator {
                 return Ok(GatePage { views, next: None, revision });
             }
         }
-        Ok(GatePage { views, next: after, revision: revision.unwrap_or_default() })
+        Ok(GatePage { views, next: after.map(place), revision: revision.unwrap_or_default() })
     }
 
-    /// Reads what happened to a gate or a group, oldest first.
-    pub async fn history(&self, query: History) -> Result<HistoryPage, Error> {
+    /// Finds where to go on. Whoever made up a place could find out by it what names there are.
+    async fn behind(&self, caller: &Caller, place: ListPlace) -> Result<(GateName, Revision), Error> {
+        match place {
+            ListPlace::Gate(name) if caller.sees(&name) => Ok((name, Revision::ZERO)),
+            ListPlace::Gate(_) => Err(Error::NoSuchPage),
+            ListPlace::Hidden(revision) => {
+                let event = self.store.event(revision).await?.ok_or(Error::NoSuchPage)?;
+                Ok((event.gate.name.clone(), revision))
+            }
+        }
+    }
+
+    /// Reads what happened to a gate, or to those of a group that the caller may see, oldest first.
+    pub async fn history(&self, caller: &Caller, query: History) -> Result<HistoryPage, Error> {
+        if let Some(name) = &query.gate {
+            caller.check(Permission::View, Some(name))?;
+        }
         let scope = query.gate.clone().map_or(HistoryScope::Group(query.prefix), HistoryScope::Gate);
         let is_start = query.after == Revision::ZERO;
-        let page = self.store.history(HistoryQuery { scope, after: query.after, limit: query.limit }).await?;
+        let mut page = self.store.history(HistoryQuery { scope, after: query.after, limit: query.limit }).await?;
+        page.events.retain(|event| caller.sees(&event.gate.name));
         match query.gate {
             Some(name) if is_start && page.events.is_empty() => Err(Refusal::NotFound(name).into()),
             _ => Ok(page),
@@ -119,8 +154,8 @@ impl Coordinator {
     }
 
     pub(super) fn view(&self, gate: Gate) -> View {
-        let (waiters, waiter_count) = self.waiters.of(&gate.name, WAITERS_SHOWN_MAX);
-        View { gate, waiters, waiter_count }
+        let Crowd { waiters, count } = self.waiters_of(&gate.name);
+        View { gate, waiters, waiter_count: count }
     }
 }
 

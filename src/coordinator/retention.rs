@@ -7,6 +7,7 @@ use crate::domain::Revision;
 use crate::store::{self, Old};
 
 use super::Coordinator;
+use super::outage::Outage;
 
 /// How often to look for what has become old.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -32,24 +33,53 @@ impl Retention {
     }
 }
 
-/// Forgets what is old, until the store fails.
+/// Forgets what is old wherever this coordinator leads, until the store fails.
 pub(super) async fn run(coordinator: &Coordinator) -> Result<Infallible, store::Error> {
     if coordinator.retention == Retention::default() {
         return std::future::pending().await;
     }
     loop {
+        coordinator.elected().await;
+        tokio::select! {
+            () = coordinator.deposed() => {}
+            failed = forget(coordinator) => match failed? {},
+        }
+    }
+}
+
+async fn forget(coordinator: &Coordinator) -> Result<Infallible, store::Error> {
+    let ahead = ahead(coordinator).await?;
+    loop {
         // Those who wait hear of nothing that was forgotten before the feed came to it.
         let followed = coordinator.followed_by_all();
-        let old = coordinator.retention.old(coordinator.clock.now(), coordinator.store.revision(), followed);
+        let now = coordinator.clock.now() - ahead;
+        let old = coordinator.retention.old(now, coordinator.store.revision(), followed);
         loop {
             match coordinator.store.forget(old).await {
                 Ok(true) => tokio::time::sleep(STEP_PAUSE).await,
-                // What is full is looked at again later.
-                Ok(false) | Err(store::Error::Full) => break,
+                // What is full or away is looked at again later.
+                Ok(false) | Err(store::Error::Deposed) => break,
+                Err(error) if error.passes() => break,
                 Err(error) => return Err(error),
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Says how far the clock may be ahead of those of other coordinators: by the time since the last event there is. So age is
+/// measured from that event on, with what elapses here, and a clock that is wrong makes nothing old.
+async fn ahead(coordinator: &Coordinator) -> Result<Duration, store::Error> {
+    if !coordinator.has_peers() {
+        return Ok(Duration::ZERO);
+    }
+    let mut outage = Outage::new("retention");
+    loop {
+        let last = coordinator.store.last_event().await;
+        if let Some(last) = outage.outlast(last).await? {
+            let now = coordinator.clock.now();
+            return Ok(last.and_then(|last| now.duration_since(last.time).ok()).unwrap_or_default());
+        }
     }
 }
 

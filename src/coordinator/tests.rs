@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use super::*;
-use crate::domain::{Cause, Round, Status};
+use crate::domain::{Cause, Event, EventKind, Round, Status, Waiter};
 use crate::store::memory::Memory;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -18,9 +20,13 @@ fn start() -> Arc<Coordinator> {
 
 fn start_on(store: Arc<dyn Store>) -> Arc<Coordinator> {
     let coordinator = Coordinator::new(store, clock(), Retention::default());
-    let running = coordinator.clone();
-    tokio::spawn(async move { running.run().await });
+    run(&coordinator);
     coordinator
+}
+
+fn run(coordinator: &Arc<Coordinator>) -> JoinHandle<Result<Infallible, store::Error>> {
+    let running = coordinator.clone();
+    tokio::spawn(async move { running.run().await })
 }
 
 /// A clock that follows the paused time of a test.
@@ -38,7 +44,7 @@ fn who(text: &str) -> Principal {
 }
 
 fn call(principal: &str) -> Call {
-    Call { principal: who(principal), request: None }
+    Call { caller: Caller::unrestricted(who(principal).into()), request: None }
 }
 
 fn repeatable(id: &str, body: u8) -> Call {
@@ -94,7 +100,7 @@ async fn an_approval_releases_every_waiter_and_says_who_and_why() {
         assert_eq!(wait.next().await.unwrap().unwrap().status, Status::Waiting);
         waits.push(wait);
     }
-    assert_eq!(gates.get(&name("a"), None).await.unwrap().waiter_count, 10_000);
+    assert_eq!(gates.get(&Caller::anonymous(), &name("a"), None).await.unwrap().waiter_count, 10_000);
 
     let ballot = Ballot { comment: "canary is green".into(), ..Ballot::from(who("alice")) };
     gates.approve(&call("alice"), &name("a"), ballot, false).await.unwrap();
@@ -103,7 +109,7 @@ async fn an_approval_releases_every_waiter_and_says_who_and_why() {
         assert_eq!(resolution.by, Some(who("alice")));
         assert_eq!(resolution.reason, "canary is green");
     }
-    assert_eq!(gates.get(&name("a"), None).await.unwrap().waiter_count, 0);
+    assert_eq!(gates.get(&Caller::anonymous(), &name("a"), None).await.unwrap().waiter_count, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,7 +199,7 @@ async fn a_deleted_gate_ends_its_waits_as_cancelled() {
     gates.delete(&call("alice"), &name("a"), None).await.unwrap();
     let gate = outcome(wait).await;
     assert_eq!((gate.status, gate.resolution.unwrap().cause), (Status::Rejected, Cause::Cancelled));
-    assert!(matches!(refusal(gates.get(&name("a"), None).await), Refusal::NotFound(_)));
+    assert!(matches!(refusal(gates.get(&Caller::anonymous(), &name("a"), None).await), Refusal::NotFound(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,7 +211,7 @@ async fn a_wait_on_a_gate_that_was_made_again_leaves_the_new_one_alone() {
     let stale = WaitQuery { uid: Some(old.uid), ..query("a", Some(1), None) };
     let mut wait = gates.wait(&call("w"), stale).await.unwrap();
     assert!(matches!(refusal(wait.next().await), Refusal::NotFound(_)));
-    assert_eq!(gates.get(&name("a"), None).await.unwrap().gate.status, Status::Pending);
+    assert_eq!(gates.get(&Caller::anonymous(), &name("a"), None).await.unwrap().gate.status, Status::Pending);
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,7 +260,7 @@ async fn a_group_is_reset_once_for_a_request() {
     gates.create(&call("ci"), &name("r/c"), Spec::default()).await.unwrap();
     assert_eq!(gates.reset_group(&repeatable("r1", 1), &group).await.unwrap(), first);
     assert_eq!(gates.reset_group(&repeatable("r2", 1), &group).await.unwrap().len(), 3);
-    assert_eq!(gates.get(&name("s"), None).await.unwrap().gate.round, Round::FIRST);
+    assert_eq!(gates.get(&Caller::anonymous(), &name("s"), None).await.unwrap().gate.round, Round::FIRST);
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,7 +271,7 @@ async fn a_group_too_large_to_reset_is_left_alone() {
     }
     let refused = gates.reset_group(&call("alice"), &Prefix::parse("prefix", "r").unwrap()).await;
     assert!(matches!(refused, Err(Error::LimitExceeded { limit: RESET_GATES_MAX, .. })));
-    assert_eq!(gates.get(&name("r/0"), None).await.unwrap().gate.round, Round::FIRST);
+    assert_eq!(gates.get(&Caller::anonymous(), &name("r/0"), None).await.unwrap().gate.round, Round::FIRST);
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,7 +280,7 @@ async fn validating_a_decision_changes_nothing() {
     gates.create(&call("ci"), &name("a"), Spec::default()).await.unwrap();
     let would = gates.approve(&repeatable("r", 1), &name("a"), Ballot::from(who("alice")), true).await.unwrap();
     assert_eq!(would.gate.status, Status::Approved);
-    assert_eq!(gates.get(&name("a"), None).await.unwrap().gate.status, Status::Pending);
+    assert_eq!(gates.get(&Caller::anonymous(), &name("a"), None).await.unwrap().gate.status, Status::Pending);
     reject(&gates, "a", "bob").await.unwrap();
     let refused = gates.approve(&call("alice"), &name("a"), Ballot::from(who("alice")), true).await;
     assert!(matches!(refusal(refused), Refusal::AlreadyResolved(_)));
@@ -285,10 +291,27 @@ async fn a_waiter_is_seen_while_it_waits() {
     let gates = start();
     let mut wait = wait(&gates, "a", None, Some(Spec::default())).await;
     wait.next().await.unwrap();
-    let view = gates.get(&name("a"), None).await.unwrap();
+    let view = gates.get(&Caller::anonymous(), &name("a"), None).await.unwrap();
     assert_eq!((view.waiters, view.waiter_count), (vec![waiter("w")], 1));
     drop(wait);
-    assert_eq!(gates.get(&name("a"), None).await.unwrap().waiter_count, 0);
+    assert_eq!(gates.get(&Caller::anonymous(), &name("a"), None).await.unwrap().waiter_count, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_told_of_its_own_gate_alone() {
+    let gates = start();
+    let mut waiting = wait(&gates, "a", None, Some(Spec::default())).await;
+    let gate = waiting.next().await.unwrap().unwrap();
+    let uid = Uid("another".into());
+    gates.waiters.publish(Arc::new(Event {
+        kind: EventKind::Resolved,
+        actor: None,
+        time: gates.now(),
+        gate: Gate { uid, status: Status::Approved, revision: Revision(99), ..gate.clone() },
+    }));
+    assert!(waiting.next().now_or_never().is_none(), "it was told of another gate");
+    approve(&gates, "a", "alice").await.unwrap();
+    assert_eq!(outcome(waiting).await.uid, gate.uid);
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,7 +331,7 @@ async fn a_list_reads_on_past_gates_that_do_not_match() {
     };
     let mut listed = Vec::new();
     loop {
-        let page = gates.list(query.clone()).await.unwrap();
+        let page = gates.list(&Caller::anonymous(), query.clone()).await.unwrap();
         assert!(page.views.len() <= 4);
         listed.extend(page.views.into_iter().map(|view| view.gate.name.to_string()));
         query.after = page.next;
@@ -330,7 +353,7 @@ async fn a_drain_ends_waits_and_watches() {
         after: Some(Revision::ZERO),
         initial_state: false,
     };
-    let watch = gates.watch(query);
+    let watch = gates.watch(Caller::anonymous(), query);
     gates.drain();
     assert!(matches!(wait.next().await, Err(Error::Draining)));
     let items: Vec<_> = watch.collect().await;
@@ -338,4 +361,8 @@ async fn a_drain_ends_waits_and_watches() {
 }
 
 mod deadlines;
+mod hidden;
+mod limits;
+mod outages;
+mod peers;
 mod watching;

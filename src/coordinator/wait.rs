@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Command, Gate, GateName, Principal, Refusal, Revision, Round, Spec, Status, Uid};
+use crate::domain::{Command, Gate, GateName, Refusal, Revision, Round, Spec, Status, Uid, Waiter};
+use crate::store;
 
-use super::waiters::{Seat, Waiter};
-use super::{Call, Coordinator, Error};
+use super::waiters::Seat;
+use super::{Call, Caller, Coordinator, Error, Permission};
 
 /// What to wait on.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Wait {
     seat: Option<Seat>,
     /// The gate as it was last told.
     told: Option<Told>,
+    /// Whether it was cut off from its gate, as all others were: it looks again in turn with them.
+    is_cut: bool,
 }
 
 /// What a wait has to know of the gate that it last told its caller about.
@@ -40,9 +43,9 @@ struct Told {
 }
 
 impl Wait {
-    pub(super) fn new(coordinator: Arc<Coordinator>, principal: Principal, query: WaitQuery) -> Self {
-        let call = Call { principal, request: None };
-        Self { coordinator, call, query, seat: None, told: None }
+    pub(super) fn new(coordinator: Arc<Coordinator>, caller: Caller, query: WaitQuery) -> Self {
+        let call = Call { caller, request: None };
+        Self { coordinator, call, query, seat: None, told: None, is_cut: false }
     }
 
     /// Returns the gate at first, then at each change, a change that another follows at once being left out; none after
@@ -63,6 +66,9 @@ impl Wait {
             gate = self.next_state() => gate?,
             () = draining.cancelled() => return Err(Error::Draining),
         };
+        // Each time: a grant or a token may have been withdrawn since the wait began. That its time is over takes nobody
+        // the answer that they wait for.
+        self.call.caller.check(Permission::Wait, Some(&gate.name))?;
         let ended = gate.status.is_terminal();
         self.query.uid.get_or_insert_with(|| gate.uid.clone());
         self.told = Some(Told { round: gate.round, revision: gate.revision, ended });
@@ -73,8 +79,8 @@ impl Wait {
         loop {
             let Some(seat) = &mut self.seat else {
                 // The feed first, the gate second: what happens in between reaches the seat.
-                let seat = self.coordinator.waiters.sit(&self.query.gate, self.query.waiter.clone());
-                let gate = self.arrive().await?;
+                let seat = self.coordinator.waiters.sit(&self.query.gate, self.query.waiter.clone())?;
+                let gate = self.arrive_in_the_end().await?;
                 self.seat = Some(seat);
                 if self.is_news(&gate) {
                     return Ok(gate);
@@ -82,10 +88,27 @@ impl Wait {
                 continue;
             };
             match seat.event().await {
-                Some(event) if !self.is_news(&event.gate) => {}
-                Some(event) if self.stands(&event.gate) => return Ok(event.gate.clone()),
-                // Another round has begun, or the room was closed by something older than what was told.
-                Some(_) | None => self.seat = None,
+                Some(event) if !self.is_news(&event.gate) && !event.ends_round() => {}
+                Some(event) if self.is_news(&event.gate) && self.stands(&event.gate) => return Ok(event.gate.clone()),
+                // Another round or gate has begun, or the room was closed by something older than what was told.
+                Some(_) => self.seat = None,
+                // All rooms were closed.
+                None => (self.seat, self.is_cut) = (None, true),
+            }
+        }
+    }
+
+    /// Reaches the gate; once its state has been told, a store that is away ends no wait.
+    async fn arrive_in_the_end(&mut self) -> Result<Gate, Error> {
+        loop {
+            let coordinator = Arc::clone(&self.coordinator);
+            let _turn = if self.is_cut { coordinator.turns.next().await } else { None };
+            match self.arrive().await {
+                Err(Error::Store(store::Error::Unavailable { .. })) if self.told.is_some() => self.is_cut = true,
+                arrived => {
+                    self.is_cut = false;
+                    return arrived;
+                }
             }
         }
     }
@@ -95,11 +118,17 @@ impl Wait {
         let WaitQuery { gate: name, round: pinned, uid, .. } = &self.query;
         let mut round = pinned.or(self.told.as_ref().map(|told| told.round));
         loop {
-            let command = Command::Wait { round, uid: uid.clone(), by: self.call.principal.clone() };
+            // It may begin a round: whoever may no longer wait must not.
+            self.call.caller.check(Permission::Wait, Some(name))?;
+            let command = Command::Wait { round, uid: uid.clone(), by: self.call.principal().clone() };
             match self.coordinator.execute(name, &command, &self.call).await {
                 Ok(gate) => return Ok(gate),
                 Err(Error::Refused(Refusal::RoundMismatch { round: past, .. })) => {
                     let gate = self.coordinator.gate(name, Some(past)).await?;
+                    if gate.was_approved_by_its_first(self.call.principal()) {
+                        let principal = self.call.principal().clone();
+                        return Err(Refusal::OwnApproval { gate: name.clone(), principal }.into());
+                    }
                     if gate.status.is_terminal() {
                         return Ok(gate);
                     }
@@ -118,8 +147,10 @@ impl Wait {
         self.told.as_ref().is_none_or(|told| gate.revision > told.revision)
     }
 
-    /// Says whether the wait goes on in the gate's round as it is: a new round has to be reached first.
+    /// Says whether the wait goes on in the gate's round as it is: a new round, or another gate, has to be reached first.
     fn stands(&self, gate: &Gate) -> bool {
-        gate.status != Status::Pending && self.query.round.is_none_or(|round| round == gate.round)
+        gate.status != Status::Pending
+            && self.query.round.is_none_or(|round| round == gate.round)
+            && self.query.uid.as_ref().is_none_or(|uid| *uid == gate.uid)
     }
 }

@@ -1,37 +1,33 @@
 //! Who waits on which gate now, and how an event reaches them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::domain::{Event, GateName};
+use crate::domain::{Event, GateName, Waiter};
 use crate::metrics::{Live, WAITERS};
+use crate::store::Crowd;
 
-/// A worker that waits on a gate, as it describes itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiter {
-    /// Its own name for itself.
-    pub id: String,
-    /// Where it runs.
-    pub host: String,
-    /// Anything a person may want to know.
-    pub note: String,
-    /// Since when it waits.
-    pub since: SystemTime,
-}
+use super::Error;
 
 /// The live waits of all gates.
-///
-/// A std mutex: it is held for a look-up at a time and never across an await.
-#[derive(Default)]
-pub(super) struct Waiters(Mutex<Rooms>);
+pub(super) struct Waiters {
+    /// How many may wait on one gate.
+    max: usize,
+    /// Told when somebody has come to a gate or gone; none if nobody asks.
+    moved: Option<Notify>,
+    // Held for a look-up at a time and never across an await.
+    rooms: Mutex<Rooms>,
+}
 
 #[derive(Default)]
 struct Rooms {
     next_seat: u64,
     of: HashMap<GateName, Room>,
+    /// Where somebody has come or gone since it was asked for; always empty if nobody asks.
+    moved: HashSet<GateName>,
 }
 
 /// Those who wait on one gate. Its channel holds the latest event only, so that a slow waiter costs nothing, and a
@@ -43,9 +39,21 @@ struct Room {
 }
 
 impl Waiters {
+    /// Makes room for so many at each gate, and notes who comes and goes if it will be asked for.
+    pub fn new(max: usize, notes_moves: bool) -> Self {
+        Self { max, moved: notes_moves.then(Notify::new), rooms: Mutex::default() }
+    }
+
     /// Takes a seat: every event of the gate that is published from now on reaches it, or a later one does.
-    pub fn sit(self: &Arc<Self>, name: &GateName, waiter: Waiter) -> Seat {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyWaiters`].
+    pub fn sit(self: &Arc<Self>, name: &GateName, waiter: Waiter) -> Result<Seat, Error> {
         let mut rooms = self.lock();
+        if rooms.of.get(name).map_or(0, |room| room.waiters.len()) >= self.max {
+            return Err(Error::TooManyWaiters { gate: name.clone(), limit: self.max });
+        }
         rooms.next_seat += 1;
         let number = rooms.next_seat;
         let room = rooms.of.entry(name.clone()).or_insert_with(|| {
@@ -53,13 +61,9 @@ impl Waiters {
             Room { events, waiters: BTreeMap::new() }
         });
         room.waiters.insert(number, waiter);
-        Seat {
-            waiters: self.clone(),
-            name: name.clone(),
-            number,
-            events: room.events.subscribe(),
-            _counted: Live::new(WAITERS),
-        }
+        let events = room.events.subscribe();
+        self.note(&mut rooms, name);
+        Ok(Seat { waiters: self.clone(), name: name.clone(), number, events, _counted: Live::new(WAITERS) })
     }
 
     /// Hands an event to those who wait on its gate.
@@ -69,6 +73,7 @@ impl Waiters {
         // The name is needed after the event has been handed over only if the room closes.
         if ends_round {
             if let Some(room) = rooms.of.remove(&event.gate.name) {
+                self.note(&mut rooms, &event.gate.name);
                 room.events.send_replace(Some(event));
             }
         } else if let Some(room) = rooms.of.get(&event.gate.name) {
@@ -76,16 +81,56 @@ impl Waiters {
         }
     }
 
+    /// Closes every room: those who wait have to look at their gates again.
+    pub fn close_rooms(&self) {
+        let mut rooms = self.lock();
+        let closed = mem::take(&mut rooms.of);
+        for name in closed.keys() {
+            self.note(&mut rooms, name);
+        }
+    }
+
     /// Returns the `limit` longest waiters of a gate, and how many there are.
-    pub fn of(&self, name: &GateName, limit: usize) -> (Vec<Waiter>, usize) {
-        self.lock().of.get(name).map_or_else(Default::default, |room| {
-            (room.waiters.values().take(limit).cloned().collect(), room.waiters.len())
+    pub fn of(&self, name: &GateName, limit: usize) -> Crowd {
+        self.lock().of.get(name).map_or_else(Crowd::default, |room| Crowd {
+            waiters: room.waiters.values().take(limit).cloned().collect(),
+            count: room.waiters.len(),
         })
+    }
+
+    /// Waits until somebody has come or gone, and returns the gates where that was since the last time.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn moved(&self) -> HashSet<GateName> {
+        loop {
+            let moved = mem::take(&mut self.lock().moved);
+            match &self.moved {
+                // A notice that came since is kept.
+                Some(notify) if moved.is_empty() => notify.notified().await,
+                Some(_) => return moved,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Has gates returned once more as those where somebody has come or gone.
+    pub fn mark(&self, gates: &HashSet<GateName>) {
+        let mut rooms = self.lock();
+        for name in gates {
+            self.note(&mut rooms, name);
+        }
+    }
+
+    fn note(&self, rooms: &mut Rooms, name: &GateName) {
+        if let Some(notify) = &self.moved {
+            rooms.moved.insert(name.clone());
+            notify.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Rooms> {
         // Nothing panics while it is held, and if it did, the map would still be whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,6 +161,7 @@ impl Drop for Seat {
             if room.waiters.is_empty() {
                 rooms.of.remove(&self.name);
             }
+            self.waiters.note(&mut rooms, &self.name);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::metrics::WATCH_LAG_SECONDS;
 use crate::store::ListQuery;
 
 use super::read::{matches, only_unresolved};
-use super::{Coordinator, Error};
+use super::{Caller, Coordinator, Error};
 
 /// How often a watch that has nothing to say says so.
 const PROGRESS_EVERY: Duration = Duration::from_secs(20);
@@ -59,11 +59,16 @@ pub enum WatchItem {
 }
 
 impl Coordinator {
-    /// Watches a group of gates, until the coordinator stops or the watch has taken nothing for too long.
-    pub fn watch(self: &Arc<Self>, query: WatchQuery) -> impl Stream<Item = Result<WatchItem, Error>> + use<> {
+    /// Watches those gates of a group that the caller may see, each time that something happens to one, until the
+    /// coordinator stops or the watch has taken nothing for too long.
+    pub fn watch(
+        self: &Arc<Self>,
+        caller: Caller,
+        query: WatchQuery,
+    ) -> impl Stream<Item = Result<WatchItem, Error>> + use<> {
         let (ready, mut items) = mpsc::channel(1);
         let (cut, cut_off) = oneshot::channel();
-        tokio::spawn(self.clone().hand_over(Box::pin(self.items(query)), ready, cut));
+        tokio::spawn(self.clone().hand_over(Box::pin(self.items(caller, query)), ready, cut));
         stream! {
             while let Some(item) = items.recv().await {
                 yield item;
@@ -74,10 +79,14 @@ impl Coordinator {
         }
     }
 
-    fn items(self: &Arc<Self>, query: WatchQuery) -> impl Stream<Item = Result<WatchItem, Error>> + use<> {
+    fn items(
+        self: &Arc<Self>,
+        caller: Caller,
+        query: WatchQuery,
+    ) -> impl Stream<Item = Result<WatchItem, Error>> + use<> {
         let this = self.clone();
         try_stream! {
-            let last = this.store.revision();
+            let last = this.store.latest().await?;
             let mut position = query.after.unwrap_or(last);
             if position > last {
                 Err(Error::RevisionAhead { start: position.next(), last })?;
@@ -92,7 +101,8 @@ impl Coordinator {
                     let gates = this.existing(&query, after.take()).await?;
                     let is_last = gates.len() < ITEM_MAX;
                     after = gates.last().map(|gate| gate.name.clone());
-                    let wanted: Vec<_> = gates.into_iter().filter(|gate| matches(&query.statuses, gate)).collect();
+                    let wanted = |gate: &Gate| matches(&query.statuses, gate) && caller.sees(&gate.name);
+                    let wanted: Vec<_> = gates.into_iter().filter(wanted).collect();
                     let later = wanted.iter().filter(|gate| gate.revision > position);
                     ahead.extend(later.map(|gate| (gate.name.clone(), gate.revision)));
                     if !wanted.is_empty() {
@@ -110,16 +120,17 @@ impl Coordinator {
             progress.reset();
             loop {
                 let changes = tokio::select! {
-                    changes = this.store.changes_after(position) => changes.map_err(Error::from).map(Some),
+                    changes = this.changes_after(position) => changes.map_err(Error::from).map(Some),
                     _ = progress.tick() => Ok(None),
                     () = this.draining.cancelled() => Err(Error::Draining),
                 };
+                caller.still_stands()?;
                 let Some(changes) = changes? else {
                     yield WatchItem::Progress(position);
                     continue;
                 };
                 position = changes.last().map_or(position, |event| event.revision());
-                let events: Vec<_> = changes.into_iter().filter(|event| query.wants(event, &ahead)).collect();
+                let events: Vec<_> = changes.into_iter().filter(|event| query.wants(event, &ahead) && caller.sees(&event.gate.name)).collect();
                 ahead.retain(|_, revision| *revision > position);
                 for events in events.chunks(ITEM_MAX) {
                     yield WatchItem::Events(events.to_vec());

@@ -41,12 +41,15 @@ async fn a_deadline_that_passed_while_nobody_ran_is_met_right_after_the_start() 
     tokio::time::advance(10 * MINUTE).await;
 
     let after = Coordinator::new(store, before.clock.clone(), Retention::default());
-    let mut events = std::pin::pin!(after.watch(WatchQuery {
-        prefix: Prefix::parse("prefix", "").unwrap(),
-        statuses: vec![Status::TimedOut],
-        after: None,
-        initial_state: false,
-    }));
+    let mut events = std::pin::pin!(after.watch(
+        Caller::anonymous(),
+        WatchQuery {
+            prefix: Prefix::parse("prefix", "").unwrap(),
+            statuses: vec![Status::TimedOut],
+            after: None,
+            initial_state: false,
+        }
+    ));
     assert!(matches!(events.next().await, Some(Ok(WatchItem::Created { .. }))));
     let running = after.clone();
     tokio::spawn(async move { running.run().await });

@@ -19,7 +19,7 @@ fn watching(prefix: &str) -> WatchQuery {
 
 /// A watch that is in place.
 async fn watch(on: &Arc<Coordinator>, query: WatchQuery) -> (Items, Revision) {
-    let mut items: Items = Box::pin(on.watch(query));
+    let mut items: Items = Box::pin(on.watch(Caller::anonymous(), query));
     let Some(Ok(WatchItem::Created { revision, .. })) = items.next().await else { panic!() };
     (items, revision)
 }
@@ -160,8 +160,8 @@ async fn a_watch_from_what_is_forgotten_is_told_where_to_start() {
     let unresolved = gates.create(&call("ci"), &name("c"), Spec::default()).await.unwrap().gate;
     tokio::time::sleep(10 * MINUTE).await;
 
-    assert!(matches!(refusal(gates.get(&name("a"), None).await), Refusal::NotFound(_)));
-    assert_eq!(gates.get(&name("c"), None).await.unwrap().gate, unresolved);
+    assert!(matches!(refusal(gates.get(&Caller::anonymous(), &name("a"), None).await), Refusal::NotFound(_)));
+    assert_eq!(gates.get(&Caller::anonymous(), &name("c"), None).await.unwrap().gate, unresolved);
     let (mut late, _) = watch(&gates, WatchQuery { after: Some(Revision::ZERO), ..watching("") }).await;
     let compacted = late.next().await.unwrap().unwrap_err();
     let Error::Store(StoreError::Compacted { oldest }) = compacted else { panic!("{compacted:?}") };
@@ -193,7 +193,8 @@ async fn a_watch_that_starts_ahead_of_the_store_is_told_so() {
     approve(&gates, "a", "alice").await.unwrap();
     assert_eq!(events(&mut next, 1).await.len(), 1);
     for after in [3, u64::MAX - 1] {
-        let mut ahead = Box::pin(gates.watch(WatchQuery { after: Some(Revision(after)), ..watching("") }));
+        let mut ahead =
+            Box::pin(gates.watch(Caller::anonymous(), WatchQuery { after: Some(Revision(after)), ..watching("") }));
         let refused = ahead.next().await.unwrap();
         assert!(matches!(refused, Err(Error::RevisionAhead { last: Revision(2), .. })), "{refused:?}");
     }
