@@ -6,13 +6,16 @@ use prost::{Message, Name};
 use prost_types::Value;
 use prost_types::value::Kind;
 use sha2::{Digest, Sha256};
+use tonic::{Request, Status};
 
-use crate::coordinator::{Call, RequestId, View, WaitQuery, Waiter};
+use crate::coordinator::{Call, Caller, ListPlace, RequestId, View, WaitQuery};
 use crate::domain::{
-    Ballot, Etag, GateName, Inputs, Invalid, InvalidKind, Link, Principal, Revision, Round, Spec, Status, Subject, Uid,
-    limits,
+    Ballot, Etag, GateName, Identity, Inputs, Invalid, InvalidKind, Link, OnTimeout, Party, Revision, Round, Spec,
+    Status as GateStatus, Subject, Uid, Waiter, limits,
 };
 use crate::proto;
+
+use super::status::unauthenticated;
 
 /// Longest id of a request in bytes: a UUID several times over.
 const REQUEST_ID_MAX: usize = 128;
@@ -30,11 +33,18 @@ const PAGE_SIZE_MAX: usize = 1000;
 
 // Requests.
 
+/// Takes a request apart: who calls, as it was found out before the call came here, and what they ask.
+pub fn received<M>(mut request: Request<M>) -> Result<(Caller, M), Status> {
+    let caller = request.extensions_mut().remove::<Caller>();
+    // A way into the server that asks nobody who they are lets nobody in.
+    let caller = caller.ok_or_else(|| unauthenticated("nobody has asked who calls"))?;
+    Ok((caller, request.into_inner()))
+}
+
 /// Says who calls, and how to know the call again: by its id and its whole body.
-pub fn call<M: Message + Name>(request_id: &str, body: &M) -> Result<Call, Invalid> {
-    let principal = Principal::anonymous();
+pub fn call<M: Message + Name>(caller: Caller, request_id: &str, body: &M) -> Result<Call, Invalid> {
     if request_id.is_empty() {
-        return Ok(Call { principal, request: None });
+        return Ok(Call { caller, request: None });
     }
     if request_id.len() > REQUEST_ID_MAX || !request_id.bytes().all(|b| b.is_ascii_graphic()) {
         let problem = format!("has to have 1 to {REQUEST_ID_MAX} printable ASCII characters without spaces");
@@ -43,24 +53,29 @@ pub fn call<M: Message + Name>(request_id: &str, body: &M) -> Result<Call, Inval
     let mut digest = Sha256::new();
     digest.update(M::full_name());
     digest.update(body.encode_to_vec());
-    Ok(Call {
-        principal,
-        request: Some(RequestId { id: request_id.to_owned(), fingerprint: digest.finalize().into() }),
-    })
-}
-
-/// Says who calls, where repeating the call needs no answer kept.
-pub fn caller() -> Call {
-    Call { principal: Principal::anonymous(), request: None }
+    Ok(Call { caller, request: Some(RequestId { id: request_id.to_owned(), fingerprint: digest.finalize().into() }) })
 }
 
 pub fn spec(spec: proto::Spec) -> Result<Spec, Invalid> {
-    let timeout = spec.timeout.map(|timeout| {
-        Duration::try_from(timeout)
-            .map_err(|_| Invalid::new(InvalidKind::Spec, "spec.timeout", "is negative: leave it out to wait for ever"))
-    });
+    let invalid = |field, problem: &str| Invalid::new(InvalidKind::Spec, field, problem);
+    let duration = |field, duration: Option<proto::Duration>, problem| {
+        duration.map(|duration| Duration::try_from(duration).map_err(|_| invalid(field, problem))).transpose()
+    };
+    // A party is a text of its own; what is wrong with it is wrong with the spec.
+    let party = |text: &String| {
+        Party::parse("spec.approvers", text).map_err(|invalid| Invalid { kind: InvalidKind::Spec, ..invalid })
+    };
     Spec {
-        timeout: timeout.transpose()?,
+        timeout: duration("spec.timeout", spec.timeout, "is negative: leave it out to wait for ever")?,
+        on_timeout: match proto::OnTimeout::try_from(spec.on_timeout) {
+            Ok(proto::OnTimeout::Unspecified | proto::OnTimeout::TimeOut) => OnTimeout::TimeOut,
+            Ok(proto::OnTimeout::Approve) => OnTimeout::Approve,
+            Ok(proto::OnTimeout::Reject) => OnTimeout::Reject,
+            Err(_) => return Err(invalid("spec.on_timeout", "is none of OnTimeout: use TIME_OUT, APPROVE or REJECT")),
+        },
+        min_wait: duration("spec.min_wait", spec.min_wait, "is negative: leave it out to let approvals count at once")?,
+        approvers: spec.approvers.iter().map(party).collect::<Result<_, _>>()?,
+        forbid_requester: spec.forbid_requester,
         auto_approve: spec.auto_approve,
         title: spec.title,
         description: spec.description,
@@ -75,7 +90,7 @@ pub fn spec(spec: proto::Spec) -> Result<Spec, Invalid> {
     .validated()
 }
 
-pub fn approval(request: &proto::ApproveRequest, voter: Principal) -> Result<Ballot, Invalid> {
+pub fn approval(request: &proto::ApproveRequest, voter: Identity) -> Result<Ballot, Invalid> {
     let inputs = request.inputs.as_ref().map(Message::encode_to_vec).unwrap_or_default();
     if inputs.len() > limits::INPUTS_MAX {
         let problem = format!("has {} bytes encoded; at most {} are allowed", inputs.len(), limits::INPUTS_MAX);
@@ -87,12 +102,27 @@ pub fn approval(request: &proto::ApproveRequest, voter: Principal) -> Result<Bal
     Ok(Ballot {
         voter,
         on_behalf_of: text("on_behalf_of", &request.on_behalf_of, limits::ON_BEHALF_OF_MAX)?,
-        comment: text("comment", &request.comment, limits::COMMENT_MAX)?,
+        comment: match broken_glass(request)? {
+            Some(reason) => reason,
+            None => text("comment", &request.comment, limits::COMMENT_MAX)?,
+        },
         inputs: Inputs(inputs),
         round: Round::new(request.round),
         etag: etag(&request.etag)?,
         subject_digest: some(text("subject_digest", &request.subject_digest, limits::DIGEST_MAX)?),
     })
+}
+
+/// Returns why an approval overrides what the gate asks for, if it does.
+fn broken_glass(request: &proto::ApproveRequest) -> Result<Option<String>, Invalid> {
+    let field = "break_glass_reason";
+    let invalid = |problem| Err(Invalid::new(InvalidKind::Argument, field, problem));
+    match request.break_glass_reason.as_str() {
+        "" => Ok(None),
+        _ if !request.comment.is_empty() => invalid("goes without comment: it is the reason"),
+        reason if reason.trim().is_empty() => invalid("is blank: say why"),
+        reason => text(field, reason, limits::COMMENT_MAX).map(Some),
+    }
 }
 
 /// Says why values are not JSON that every client can read back, inside the deepest answer.
@@ -111,7 +141,7 @@ fn json_problem<'a>(values: impl IntoIterator<Item = &'a Value>, depth: usize) -
     })
 }
 
-pub fn rejection(request: &proto::RejectRequest, voter: Principal) -> Result<Ballot, Invalid> {
+pub fn rejection(request: &proto::RejectRequest, voter: Identity) -> Result<Ballot, Invalid> {
     Ok(Ballot {
         voter,
         on_behalf_of: text("on_behalf_of", &request.on_behalf_of, limits::ON_BEHALF_OF_MAX)?,
@@ -156,13 +186,13 @@ pub fn before(start: u64) -> Option<Revision> {
     start.checked_sub(1).map(Revision)
 }
 
-pub fn statuses(numbers: &[i32]) -> Result<Vec<Status>, Invalid> {
+pub fn statuses(numbers: &[i32]) -> Result<Vec<GateStatus>, Invalid> {
     let unknown = |number| {
         let problem = format!("has {number}, which is no status: use those of GateStatus other than UNSPECIFIED");
         Invalid::new(InvalidKind::Argument, "statuses", problem)
     };
     let known =
-        |number: &i32| Status::ALL.into_iter().find(|status| proto::GateStatus::from(*status) as i32 == *number);
+        |number: &i32| GateStatus::ALL.into_iter().find(|status| proto::GateStatus::from(*status) as i32 == *number);
     numbers.iter().map(|number| known(number).ok_or_else(|| unknown(*number))).collect()
 }
 
@@ -179,6 +209,25 @@ pub fn page_token<T>(token: &str, parse: impl FnOnce(&str) -> Option<T>) -> Resu
     }
     let invalid = || Invalid::new(InvalidKind::Argument, "page_token", "is not the next_page_token of a page before");
     parse(token).ok_or_else(invalid).map(Some)
+}
+
+/// What the token of a place begins with that no name tells. Names begin otherwise.
+const HIDDEN: &str = "@";
+
+/// Reads the token of a list.
+pub fn list_place(token: &str) -> Option<ListPlace> {
+    match token.strip_prefix(HIDDEN) {
+        Some(revision) => revision.parse().ok().map(|revision| ListPlace::Hidden(Revision(revision))),
+        None => GateName::parse("page_token", token).ok().map(ListPlace::Gate),
+    }
+}
+
+/// Writes the token of a list.
+pub fn list_token(place: ListPlace) -> String {
+    match place {
+        ListPlace::Gate(name) => name.to_string(),
+        ListPlace::Hidden(revision) => format!("{HIDDEN}{revision}"),
+    }
 }
 
 fn text(field: &'static str, text: &str, bytes_max: usize) -> Result<String, Invalid> {

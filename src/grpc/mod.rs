@@ -8,5 +8,5 @@ mod webhooks;
 
 pub use observed::Observed;
 pub use service::Service;
-pub use status::with_reason;
+pub use status::{rate_limited, unauthenticated, with_reason};
 pub use webhooks::WebhookHandlers;

@@ -101,6 +101,9 @@ where
     if is_ours(code) {
         span.record("otel.status_code", "ERROR");
     }
+    if let (Err(status), Code::PermissionDenied) = (&answer, code) {
+        span.in_scope(|| tracing::info!(method, "not allowed: {}", status.message()));
+    }
     metrics::histogram!(CALL_SECONDS, "method" => method, "code" => name(code)).record(began.elapsed());
     answer
 }

@@ -11,8 +11,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use crate::coordinator::{Coordinator, GateQuery, History, WatchItem, WatchQuery};
-use crate::domain::{Facts, GateName, Invalid, InvalidKind, Prefix, Revision, Round};
+use crate::coordinator::{Call, Coordinator, GateQuery, History, WatchItem, WatchQuery};
+use crate::domain::{Facts, Invalid, InvalidKind, Prefix, Revision, Round};
 use crate::metrics::{Live, WATCHES};
 use crate::proto::gate_service_server::GateService;
 use crate::proto::wait_response::Message as WaitMessage;
@@ -49,51 +49,52 @@ impl Service {
 #[tonic::async_trait]
 impl GateService for Service {
     async fn create_gate(&self, request: Request<CreateGateRequest>) -> Result<Response<Gate>, Status> {
-        let request = request.into_inner();
-        let call = convert::call(&request.request_id, &request)?;
+        let (caller, request) = convert::received(request)?;
+        let call = convert::call(caller, &request.request_id, &request)?;
         let spec = convert::spec(request.spec.unwrap_or_default())?;
         let view = self.coordinator.create(&call, &convert::name(&request.gate)?, spec).await?;
         Ok(Response::new(convert::view(&view)))
     }
 
     async fn get_gate(&self, request: Request<GetGateRequest>) -> Result<Response<Gate>, Status> {
-        let request = request.into_inner();
-        let view = self.coordinator.get(&convert::name(&request.gate)?, Round::new(request.round)).await?;
+        let (caller, request) = convert::received(request)?;
+        let view = self.coordinator.get(&caller, &convert::name(&request.gate)?, Round::new(request.round)).await?;
         Ok(Response::new(convert::view(&view)))
     }
 
     async fn list_gates(&self, request: Request<ListGatesRequest>) -> Result<Response<ListGatesResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = convert::received(request)?;
         let query = GateQuery {
             prefix: prefix(&request.prefix)?,
             statuses: convert::statuses(&request.statuses)?,
-            after: convert::page_token(&request.page_token, |token| GateName::parse("page_token", token).ok())?,
+            after: convert::page_token(&request.page_token, convert::list_place)?,
             limit: convert::page_size(request.page_size),
         };
-        let page = self.coordinator.list(query).await?;
+        let page = self.coordinator.list(&caller, query).await?;
         let mut entries = page.views.iter().map(convert::view).peekable();
         let gates = fitting(&mut entries);
         let next = match entries.peek() {
             Some(_) => gates.last().map(|gate| gate.name.clone()),
-            None => page.next.map(|name| name.to_string()),
+            None => page.next.map(convert::list_token),
         };
         let next_page_token = next.unwrap_or_default();
         Ok(Response::new(ListGatesResponse { gates, next_page_token, revision: page.revision.0 }))
     }
 
     async fn delete_gate(&self, request: Request<DeleteGateRequest>) -> Result<Response<()>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = convert::received(request)?;
         let etag = convert::etag(&request.etag)?;
-        self.coordinator.delete(&convert::caller(), &convert::name(&request.gate)?, etag).await?;
+        let call = Call { caller, request: None };
+        self.coordinator.delete(&call, &convert::name(&request.gate)?, etag).await?;
         Ok(Response::new(()))
     }
 
     type WaitStream = ResponseStream<WaitResponse>;
 
     async fn wait(&self, request: Request<WaitRequest>) -> Result<Response<Self::WaitStream>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = convert::received(request)?;
         let query = convert::wait(request, self.coordinator.now())?;
-        let mut wait = self.coordinator.wait(&convert::caller(), query).await?;
+        let mut wait = self.coordinator.wait(&Call { caller, request: None }, query).await?;
         Ok(Response::new(Box::pin(try_stream! {
             let mut heartbeat = interval(HEARTBEAT_EVERY);
             heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -115,41 +116,45 @@ impl GateService for Service {
     }
 
     async fn approve(&self, request: Request<ApproveRequest>) -> Result<Response<Gate>, Status> {
-        let request = request.into_inner();
-        let call = convert::call(&request.request_id, &request)?;
-        let ballot = convert::approval(&request, call.principal.clone())?;
-        let view =
-            self.coordinator.approve(&call, &convert::name(&request.gate)?, ballot, request.validate_only).await?;
+        let (caller, request) = convert::received(request)?;
+        let call = convert::call(caller, &request.request_id, &request)?;
+        let ballot = convert::approval(&request, call.caller.identity.clone())?;
+        let (name, validate_only) = (convert::name(&request.gate)?, request.validate_only);
+        let view = if request.break_glass_reason.is_empty() {
+            self.coordinator.approve(&call, &name, ballot, validate_only).await?
+        } else {
+            self.coordinator.break_glass(&call, &name, ballot, validate_only).await?
+        };
         Ok(Response::new(convert::view(&view)))
     }
 
     async fn reject(&self, request: Request<RejectRequest>) -> Result<Response<Gate>, Status> {
-        let request = request.into_inner();
-        let call = convert::call(&request.request_id, &request)?;
-        let ballot = convert::rejection(&request, call.principal.clone())?;
+        let (caller, request) = convert::received(request)?;
+        let call = convert::call(caller, &request.request_id, &request)?;
+        let ballot = convert::rejection(&request, call.caller.identity.clone())?;
         let view =
             self.coordinator.reject(&call, &convert::name(&request.gate)?, ballot, request.validate_only).await?;
         Ok(Response::new(convert::view(&view)))
     }
 
     async fn report_evidence(&self, request: Request<ReportEvidenceRequest>) -> Result<Response<Gate>, Status> {
-        let request = request.into_inner();
-        let call = convert::call(&request.request_id, &request)?;
+        let (caller, request) = convert::received(request)?;
+        let call = convert::call(caller, &request.request_id, &request)?;
         let (name, round) = (convert::name(&request.gate)?, Round::new(request.round));
         let view = self.coordinator.report_evidence(&call, &name, Facts::parse(request.facts)?, round).await?;
         Ok(Response::new(convert::view(&view)))
     }
 
     async fn reset_gate(&self, request: Request<ResetGateRequest>) -> Result<Response<Gate>, Status> {
-        let request = request.into_inner();
-        let call = convert::call(&request.request_id, &request)?;
+        let (caller, request) = convert::received(request)?;
+        let call = convert::call(caller, &request.request_id, &request)?;
         let view = self.coordinator.reset(&call, &convert::name(&request.gate)?).await?;
         Ok(Response::new(convert::view(&view)))
     }
 
     async fn reset_gates(&self, request: Request<ResetGatesRequest>) -> Result<Response<ResetGatesResponse>, Status> {
-        let request = request.into_inner();
-        let call = convert::call(&request.request_id, &request)?;
+        let (caller, request) = convert::received(request)?;
+        let call = convert::call(caller, &request.request_id, &request)?;
         let group = prefix(&request.prefix)?;
         // A forgotten prefix must not reset every gate there is.
         if group.root().is_none() {
@@ -163,7 +168,7 @@ impl GateService for Service {
     type WatchStream = ResponseStream<WatchResponse>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = convert::received(request)?;
         if request.initial_state && request.start_revision != 0 {
             let problem = "goes without initial_state: what exists is told as it is now";
             return Err(Invalid::new(InvalidKind::Argument, "start_revision", problem).into());
@@ -174,7 +179,7 @@ impl GateService for Service {
             after: convert::before(request.start_revision),
             initial_state: request.initial_state,
         };
-        let items = self.coordinator.watch(query);
+        let items = self.coordinator.watch(caller, query);
         let counted = Live::new(WATCHES);
         Ok(Response::new(Box::pin(try_stream! {
             let _counted = counted;
@@ -187,7 +192,7 @@ impl GateService for Service {
     }
 
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = convert::received(request)?;
         if !request.gate.is_empty() && !request.prefix.is_empty() {
             let problem = "goes without gate: name one of them";
             return Err(Invalid::new(InvalidKind::Argument, "prefix", problem).into());
@@ -200,7 +205,7 @@ impl GateService for Service {
             after: after.unwrap_or_default(),
             limit: convert::page_size(request.page_size),
         };
-        let page = self.coordinator.history(query).await?;
+        let page = self.coordinator.history(&caller, query).await?;
         let mut entries = page.events.iter().map(|event| Event::from(&**event)).peekable();
         let events = fitting(&mut entries);
         let next = match entries.peek() {

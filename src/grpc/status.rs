@@ -3,7 +3,7 @@
 //! Every status carries one `google.rpc.ErrorInfo`, whose metadata has the values that a program needs to go on.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prost_types::Timestamp;
 use tonic::body::Body;
@@ -32,6 +32,14 @@ impl From<Error> for Status {
         let message = error.to_string();
         match error {
             Error::Refused(refusal) => of_refusal(refusal, &message),
+            Error::Denied { principal, permission, gate } => {
+                let gate = gate.map(|gate| gate.to_string()).unwrap_or_default();
+                let metadata =
+                    [("principal", principal.to_string()), ("permission", permission.to_string()), ("gate", gate)];
+                status(Code::PermissionDenied, "PERMISSION_DENIED", &message, metadata)
+            }
+            Error::NoSuchPage => bad_request("INVALID_ARGUMENT", "page_token", &message, &message, []),
+            Error::Revoked => unauthenticated(&message),
             Error::RoundNotFound { gate, round, current } => {
                 let rounds = [("round", round.to_string()), ("current_round", current.to_string())];
                 let metadata = [("gate", gate.to_string())].into_iter().chain(rounds);
@@ -51,6 +59,15 @@ impl From<Error> for Status {
             }
             Error::LimitExceeded { what, limit } => {
                 let metadata = [("limit", limit.to_string()), ("what", what.to_owned())];
+                status(Code::ResourceExhausted, "LIMIT_EXCEEDED", &message, metadata)
+            }
+            Error::TooManyWaiters { gate, limit } => {
+                let metadata = [("limit", limit.to_string()), ("what", "waiters of one gate".to_owned())];
+                let metadata = metadata.into_iter().chain([("gate", gate.to_string())]);
+                status(Code::ResourceExhausted, "LIMIT_EXCEEDED", &message, metadata)
+            }
+            Error::TooManyGates { limit } => {
+                let metadata = [("limit", limit.to_string()), ("what", "gates".to_owned())];
                 status(Code::ResourceExhausted, "LIMIT_EXCEEDED", &message, metadata)
             }
             Error::RevisionAhead { start, last } => {
@@ -82,9 +99,25 @@ impl From<webhooks::Error> for Status {
                 status(Code::OutOfRange, "REVISION_COMPACTED", &message, [("oldest_revision", oldest.to_string())])
             }
             webhooks::Error::Draining => Error::Draining.into(),
+            webhooks::Error::Elsewhere => status(Code::Unavailable, "WEBHOOKS_ELSEWHERE", &message, []),
             webhooks::Error::Store(error) => of_store(&error, &message),
         }
     }
+}
+
+/// Refuses a call whose caller has not proved who they are.
+#[must_use]
+pub fn unauthenticated(problem: &str) -> Status {
+    status(Code::Unauthenticated, "UNAUTHENTICATED", problem, [])
+}
+
+/// Refuses a call of somebody who makes too many, for as long as `wait`.
+#[must_use]
+pub fn rate_limited(wait: Duration) -> Status {
+    let message = format!("too many calls: try again in {} ms", wait.as_millis().max(1));
+    let mut details = info("RATE_LIMITED", []);
+    details.set_retry_info(Some(wait));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 /// Gives the errors that the transport makes before a handler is reached their place in the table: a message above the
@@ -106,7 +139,7 @@ pub fn with_reason(response: Response<Body>) -> Response<Body> {
 }
 
 fn of_refusal(refusal: Refusal, message: &str) -> Status {
-    use Code::{Aborted, AlreadyExists, FailedPrecondition, NotFound};
+    use Code::{Aborted, AlreadyExists, FailedPrecondition, NotFound, PermissionDenied};
 
     let gate = |gate: String| ("gate", gate);
     match refusal {
@@ -121,6 +154,20 @@ fn of_refusal(refusal: Refusal, message: &str) -> Status {
         // The fence answers the one by timing the gate out, and asks for nothing that the other refuses.
         Refusal::Overdue { gate: name } | Refusal::NotDue { gate: name, .. } => {
             status(Code::Internal, "INTERNAL", message, [gate(name.to_string())])
+        }
+        Refusal::NotAnApprover { gate: name, principal, approvers } => {
+            let approvers: Vec<_> = approvers.iter().map(ToString::to_string).collect();
+            let who = [("principal", principal.to_string()), ("approvers", approvers.join(","))];
+            let metadata = [gate(name.to_string())].into_iter().chain(who);
+            status(PermissionDenied, "NOT_AN_APPROVER", message, metadata)
+        }
+        Refusal::OwnGate { gate: name, principal } | Refusal::OwnApproval { gate: name, principal } => {
+            let metadata = [gate(name.to_string()), ("principal", principal.to_string())];
+            status(PermissionDenied, "OWN_GATE", message, metadata)
+        }
+        Refusal::TooEarly { gate: name, not_before, .. } => {
+            let metadata = [gate(name.to_string()), ("not_before", not_before.map(time).unwrap_or_default())];
+            status(FailedPrecondition, "TOO_EARLY", message, metadata)
         }
         Refusal::EtagMismatch { gate: name, current } => {
             let metadata = [gate(name.to_string()), ("etag", current.to_string())];
@@ -165,10 +212,14 @@ fn winner(gate: &Gate) -> HashMap<&'static str, String> {
 fn of_store(error: &StoreError, message: &str) -> Status {
     let unavailable = || status(Code::Unavailable, "STORE_UNAVAILABLE", message, []);
     match error {
-        // The fence decides again on a conflict; should one come this far, trying again is the answer too.
-        StoreError::Conflict | StoreError::Locked { .. } | StoreError::Open { .. } | StoreError::Failed(_) => {
-            unavailable()
-        }
+        // The fence decides again on a conflict, and webhooks refer to who leads; should one come this far, trying again
+        // is the answer too.
+        StoreError::Conflict
+        | StoreError::Deposed
+        | StoreError::Locked { .. }
+        | StoreError::Open { .. }
+        | StoreError::Unavailable { .. }
+        | StoreError::Failed(_) => unavailable(),
         StoreError::Full => status(Code::ResourceExhausted, "STORE_FULL", message, []),
         StoreError::Compacted { oldest } => {
             status(Code::OutOfRange, "REVISION_COMPACTED", message, [("oldest_revision", oldest.to_string())])

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use crate::coordinator::Permission;
 use crate::proto::webhook_service_server::WebhookService;
 use crate::proto::{
     self, DeleteDeadLetterRequest, ListDeadLettersRequest, ListDeadLettersResponse, ListWebhooksRequest,
@@ -18,7 +19,11 @@ pub struct WebhookHandlers(pub Arc<Webhooks>);
 
 #[tonic::async_trait]
 impl WebhookService for WebhookHandlers {
-    async fn list_webhooks(&self, _: Request<ListWebhooksRequest>) -> Result<Response<ListWebhooksResponse>, Status> {
+    async fn list_webhooks(
+        &self,
+        request: Request<ListWebhooksRequest>,
+    ) -> Result<Response<ListWebhooksResponse>, Status> {
+        let ListWebhooksRequest {} = received(request)?;
         let webhooks = self.0.list().map(|(webhook, status)| message(webhook, status)).collect();
         Ok(Response::new(ListWebhooksResponse { webhooks }))
     }
@@ -27,7 +32,7 @@ impl WebhookService for WebhookHandlers {
         &self,
         request: Request<ListDeadLettersRequest>,
     ) -> Result<Response<ListDeadLettersResponse>, Status> {
-        let request = request.into_inner();
+        let request = received(request)?;
         let from = convert::page_token(&request.page_token, |token| token.parse().ok())?.unwrap_or(0);
         let limit = convert::page_size(request.page_size);
         let mut letters = self.0.dead_letters(&request.webhook, from, limit + 1).await?;
@@ -41,14 +46,21 @@ impl WebhookService for WebhookHandlers {
         &self,
         request: Request<RedeliverDeadLetterRequest>,
     ) -> Result<Response<()>, Status> {
-        let request = request.into_inner();
+        let request = received(request)?;
         Ok(Response::new(self.0.redeliver(&request.webhook, request.number).await?))
     }
 
     async fn delete_dead_letter(&self, request: Request<DeleteDeadLetterRequest>) -> Result<Response<()>, Status> {
-        let request = request.into_inner();
+        let request = received(request)?;
         Ok(Response::new(self.0.delete(&request.webhook, request.number).await?))
     }
+}
+
+/// Takes a request apart, and checks that its caller may see and mend webhooks.
+fn received<M>(request: Request<M>) -> Result<M, Status> {
+    let (caller, request) = convert::received(request)?;
+    caller.check(Permission::Webhooks, None)?;
+    Ok(request)
 }
 
 fn message(webhook: &Webhook, status: webhooks::Status) -> proto::Webhook {
@@ -69,6 +81,7 @@ fn message(webhook: &Webhook, status: webhooks::Status) -> proto::Webhook {
         last_success_time: status.last_success.map(Timestamp::from),
         last_failure_time: failed_at.map(Timestamp::from),
         last_failure: failure.unwrap_or_default(),
+        delivered_elsewhere: status.is_elsewhere,
     }
 }
 
@@ -93,6 +106,7 @@ impl From<Topic> for WebhookEvent {
             Topic::Waiting => Self::Waiting,
             Topic::Expiring => Self::Expiring,
             Topic::Resolved => Self::Resolved,
+            Topic::BreakGlass => Self::BreakGlass,
         }
     }
 }

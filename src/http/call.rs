@@ -1,24 +1,28 @@
 //! Makes the call of a route, and answers with what it answers.
 
-use axum::body::to_bytes;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::request::Parts;
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, Method, header};
 use axum::response::Response;
 use prost::{Message, Name};
+use tokio::time::timeout;
+use tonic::Status;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Status};
 
 use super::message::{self, invalid};
 use super::routes::{Route, Rpc, Sets};
-use super::status::{internal, json_response, refused, too_large};
+use super::status::{internal, json_response, too_large, too_slow};
 use super::stream;
 use crate::proto;
 use crate::proto::gate_service_server::GateService;
 
 /// Largest body of a request. Its message is bounded as a gRPC request is, and JSON is seldom twice as long.
-const BODY_BYTES_MAX: usize = 2 * proto::REQUEST_BYTES_MAX;
+pub const BODY_BYTES_MAX: usize = 2 * proto::REQUEST_BYTES_MAX;
+
+/// How long a body may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The headers that name a trace (W3C's Trace Context).
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
@@ -28,6 +32,8 @@ pub struct Said {
     body: Vec<u8>,
     /// Which trace the caller says that it is part of.
     trace: HeaderMap,
+    /// What was found out about the request before it came here: who calls.
+    extensions: Extensions,
     /// How each field that is not in the body is shown, its name and its text.
     fields: Vec<(&'static str, &'static str, String)>,
 }
@@ -40,12 +46,10 @@ pub async fn make<S: GateService>(
     request: Request,
 ) -> Result<Response, Status> {
     let (parts, body) = request.into_parts();
-    if parts.method != Method::GET {
-        refuse_other_sites(&parts)?;
-    }
     let trace =
         TRACE.iter().filter_map(|name| Some((HeaderName::from_static(name), parts.headers.get(*name)?.clone())));
-    let mut said = Said { body: Vec::new(), trace: trace.collect(), fields: Vec::new() };
+    let extensions = parts.extensions.clone();
+    let mut said = Said { body: Vec::new(), trace: trace.collect(), extensions, fields: Vec::new() };
     let mut poll_for = None;
     for (name, text) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
         let Some(query) = route.query.iter().find(|query| query.name == name) else {
@@ -61,7 +65,7 @@ pub async fn make<S: GateService>(
         said.fields.push(("gate", "gate", gate));
     }
     if parts.method == Method::POST {
-        said.body = read_body(&parts.headers, body).await?;
+        said.body = read_body(&parts.headers, body, BODY_BYTES_MAX).await?;
     }
 
     match route.rpc {
@@ -88,9 +92,9 @@ pub async fn make<S: GateService>(
 
 impl Said {
     fn message<M: Message + Name + Default>(&self) -> Result<tonic::Request<M>, Status> {
-        let mut request = tonic::Request::new(message::read(&self.body, &self.fields)?);
-        *request.metadata_mut() = MetadataMap::from_headers(self.trace.clone());
-        Ok(request)
+        let metadata = MetadataMap::from_headers(self.trace.clone());
+        let message = message::read(&self.body, &self.fields)?;
+        Ok(tonic::Request::from_parts(metadata, self.extensions.clone(), message))
     }
 }
 
@@ -106,11 +110,11 @@ pub fn to_json<M: Message + Name>(message: &M) -> Result<String, Status> {
     proto::to_json(message).map_err(|error| internal(&error))
 }
 
-async fn read_body(headers: &HeaderMap, body: axum::body::Body) -> Result<Vec<u8>, Status> {
-    let body = to_bytes(body, BODY_BYTES_MAX).await;
+pub async fn read_body(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Vec<u8>, Status> {
+    let body = timeout(BODY_TIMEOUT, to_bytes(body, bytes_max)).await.map_err(|_| too_slow(BODY_TIMEOUT))?;
     let body = body.map_err(|_| {
-        let problem = format!("the body is longer than {BODY_BYTES_MAX} bytes, or was cut off");
-        too_large(&problem, BODY_BYTES_MAX, "bytes in one body")
+        let problem = format!("the body is longer than {bytes_max} bytes, or was cut off");
+        too_large(&problem, bytes_max, "bytes in one body")
     })?;
     let is_json =
         headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
@@ -119,17 +123,4 @@ async fn read_body(headers: &HeaderMap, body: axum::body::Body) -> Result<Vec<u8
     } else {
         Err(invalid("the body has to be JSON: send it with the header Content-Type: application/json"))
     }
-}
-
-/// A browser says which site a page is from that makes it send a request: only our own may.
-fn refuse_other_sites(parts: &Parts) -> Result<(), Status> {
-    let Some(origin) = parts.headers.get(header::ORIGIN) else { return Ok(()) };
-    let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, site)| site);
-    // HTTP/1 says in a header what HTTP/2 says in the address.
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| parts.uri.authority().map(Authority::as_str));
-    if site.is_some() && site == host {
-        return Ok(());
-    }
-    Err(refused(Code::PermissionDenied, "OTHER_SITE", "a page of another site may not decide"))
 }

@@ -26,7 +26,7 @@ const SHELL: File = File { path: "/", kind: "text/html; charset=utf-8", bytes: i
 const GATES: &str = "/gates/";
 
 /// What the page is made of.
-const ASSETS: [File; 12] = [
+const ASSETS: [File; 14] = [
     File { path: "/assets/icon.svg", kind: "image/svg+xml", bytes: include_bytes!("dashboard/icon.svg") },
     File { path: "/assets/style.css", kind: "text/css; charset=utf-8", bytes: include_bytes!("dashboard/style.css") },
     script("/assets/api.js", include_bytes!("dashboard/api.js")),
@@ -38,7 +38,9 @@ const ASSETS: [File; 12] = [
     script("/assets/list_page.js", include_bytes!("dashboard/list_page.js")),
     script("/assets/gate_page.js", include_bytes!("dashboard/gate_page.js")),
     script("/assets/live.js", include_bytes!("dashboard/live.js")),
+    script("/assets/login.js", include_bytes!("dashboard/login.js")),
     script("/assets/main.js", include_bytes!("dashboard/main.js")),
+    script("/assets/session.js", include_bytes!("dashboard/session.js")),
 ];
 
 /// What a browser may do with each file. Text that would become markup is refused by the browser itself.
@@ -67,6 +69,11 @@ pub fn answer(request: &Request) -> Option<Response> {
         Method::HEAD => response(file, request.headers(), false),
         _ => status::method_not_allowed(&[Method::GET, Method::HEAD]),
     })
+}
+
+/// Says whether a request asks for a file, which says nothing about any gate.
+pub fn is_file(method: &Method, path: &str) -> bool {
+    [Method::GET, Method::HEAD].contains(method) && find(path).is_some()
 }
 
 fn find(path: &str) -> Option<&'static File> {

@@ -9,26 +9,33 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::Response;
 use axum::routing::get;
 use tonic::Status;
 
+pub use self::call::BODY_BYTES_MAX;
+pub use self::hosts::{Hosts, for_hosts};
 use self::routes::Found;
+pub use self::session::{Door, forget as forget_session, shown as session_of};
 use crate::proto::gate_service_server::GateService;
 
 mod call;
 mod dashboard;
+mod hosts;
 mod message;
 mod openapi;
 mod routes;
+mod session;
 mod status;
 mod stream;
 
 /// Serves the JSON API of a service, and the dashboard. Other paths are answered as HTTP does, or as gRPC does to a gRPC
 /// client.
-pub fn router<S: GateService>(service: Arc<S>) -> Router {
-    Router::new().route(openapi::PATH, get(async || openapi::answer())).fallback(handle::<S>).with_state(service)
+pub fn router<S: GateService>(service: Arc<S>, door: Door) -> Router {
+    let openapi = get(async || openapi::answer());
+    let router = Router::new().route(openapi::PATH, openapi).fallback(handle::<S>).with_state(service);
+    router.merge(session::router(door))
 }
 
 async fn handle<S: GateService>(State(service): State<Arc<S>>, request: Request) -> Response {
@@ -47,7 +54,24 @@ async fn handle<S: GateService>(State(service): State<Arc<S>>, request: Request)
     }
 }
 
-fn is_grpc(request: &Request) -> bool {
+/// Says whether a request is answered before its caller has said who they are: the pages where they do, and the ends of
+/// sessions.
+#[must_use]
+pub fn is_open(method: &Method, path: &str) -> bool {
+    dashboard::is_file(method, path) || session::is_open(method, path)
+}
+
+/// Answers with a refusal.
+#[must_use]
+pub fn refused(status: &Status) -> Response {
+    status::response(status)
+}
+
+/// Says whether a request is one of gRPC.
+#[must_use]
+pub fn is_grpc(request: &Request) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    // As gRPC says; browsers send nothing of another site with a POST without saying where from.
+    request.method() == Method::POST
+        && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

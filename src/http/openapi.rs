@@ -12,10 +12,11 @@ use tonic::Code;
 use self::schemas::{Schemas, comment};
 use super::routes::{Query, ROUTES, Route, Rpc, Sets};
 use super::stream::{LAST_EVENT_ID, POLL, POLL_MAX};
-use super::{message, status};
+use super::{message, session as sessions, status};
 use crate::proto::{self, JsonError};
 
 mod schemas;
+mod session;
 
 /// Where the document is.
 pub const PATH: &str = "/openapi.json";
@@ -42,6 +43,8 @@ fn document() -> Result<Value, JsonError> {
         let operation = operation(route, pool, &mut schemas)?;
         paths.entry(route.path).or_default().insert(route.method.as_str().to_lowercase(), operation);
     }
+    let mut paths = json!(paths);
+    paths[sessions::PATH] = session::operations();
     Ok(json!({
         "openapi": "3.1.0",
         "info": {
@@ -52,7 +55,12 @@ fn document() -> Result<Value, JsonError> {
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": schemas.into_components(), "responses": refusals()},
+        "security": session::security(),
+        "components": {
+            "schemas": schemas.into_components(),
+            "responses": refusals(),
+            "securitySchemes": session::schemes(),
+        },
     }))
 }
 
@@ -85,8 +93,7 @@ fn operation(route: &Route, pool: &DescriptorPool, schemas: &mut Schemas) -> Res
     let mut responses = Map::new();
     responses.insert("200".to_owned(), success(route.rpc, &method, pool, schemas)?);
     for code in codes(route) {
-        let code = code.as_str().to_owned();
-        responses.insert(code.clone(), json!({"$ref": format!("#/components/responses/{code}")}));
+        responses.insert(code.as_str().to_owned(), refusal(code.as_str()));
     }
     let mut operation = json!({
         "operationId": operation_id(route),
@@ -189,19 +196,22 @@ fn success(
 
 /// The codes of the refusals that a route may answer with.
 fn codes(route: &Route) -> Vec<StatusCode> {
-    let mut codes = vec![StatusCode::BAD_REQUEST, StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE];
+    let mut codes = vec![
+        StatusCode::BAD_REQUEST,
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
     if route.names_gate() {
         codes.push(StatusCode::NOT_FOUND);
     }
-    // A wait changes the gate too: it begins its time.
-    if route.method != Method::GET || route.rpc == Rpc::Wait {
-        codes.extend([StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS]);
+    if route.changes_gates() {
+        codes.push(StatusCode::CONFLICT);
     }
     if route.method == Method::POST {
         codes.push(StatusCode::PAYLOAD_TOO_LARGE);
-    }
-    if route.method != Method::GET {
-        codes.push(StatusCode::FORBIDDEN);
     }
     codes
 }
@@ -217,14 +227,33 @@ fn refusals() -> BTreeMap<String, Value> {
     let used: Vec<StatusCode> = ROUTES.iter().flat_map(codes).collect();
     let used = grpc_codes.into_iter().filter(|(code, _)| used.contains(code));
     used.map(|(code, grpc_codes)| {
-        let mut description = format!("Refused: {}.", grpc_codes.join(", "));
-        if code == StatusCode::FORBIDDEN {
-            description.push_str(" The `Origin` is another site than the one that is asked.");
+        let mut refusal = json!({
+            "description": format!("Refused: {}.{}", grpc_codes.join(", "), about(code)),
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Status"}}},
+        });
+        if code == StatusCode::TOO_MANY_REQUESTS {
+            let about = "The seconds after which the call may be made again, if that helps.";
+            refusal["headers"] = json!({"Retry-After": {"description": about, "schema": {"type": "integer"}}});
         }
-        let content = json!({"application/json": {"schema": {"$ref": "#/components/schemas/Status"}}});
-        (code.as_str().to_owned(), json!({"description": description, "content": content}))
+        (code.as_str().to_owned(), refusal)
     })
     .collect()
+}
+
+fn about(code: StatusCode) -> &'static str {
+    match code {
+        StatusCode::UNAUTHORIZED => " Nobody knows who calls.",
+        StatusCode::FORBIDDEN => {
+            " Who calls may not do that, or a page of another site would have a browser do it, or the host that is named is \
+             none of those that are answered."
+        }
+        _ => "",
+    }
+}
+
+/// Refers to one of them.
+fn refusal(code: &str) -> Value {
+    json!({"$ref": format!("#/components/responses/{code}")})
 }
 
 #[cfg(test)]
@@ -236,6 +265,9 @@ mod tests {
         let document = document().unwrap();
         let mut operations = Vec::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
+            if path == sessions::PATH {
+                continue;
+            }
             operations.extend(methods.as_object().unwrap().keys().map(|method| (path.clone(), method.to_uppercase())));
         }
         let mut routes: Vec<_> =

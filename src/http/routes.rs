@@ -135,6 +135,11 @@ impl Route {
         self.path.contains(GATE)
     }
 
+    /// Says whether the call may change gates: all that do not read, and a wait, which begins the time of its gate.
+    pub fn changes_gates(&self) -> bool {
+        self.method != Method::GET || self.rpc == Rpc::Wait
+    }
+
     /// Says whether a path is one of this route, and which gate it names, if any.
     fn fits<'a>(&self, path: &'a str) -> Option<Cow<'a, str>> {
         let Some((head, tail)) = self.path.split_once(GATE) else {

@@ -1,5 +1,7 @@
 //! From gRPC statuses to HTTP answers: the code of each, and a `google.rpc.Status` as JSON.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
@@ -13,7 +15,21 @@ use crate::proto::{ERROR_DOMAIN, JsonError};
 pub fn response(status: &Status) -> Response {
     let mut response = json_response(body(status).to_string());
     *response.status_mut() = http_code(status);
+    if status.code() == Code::Unauthenticated {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"gatepost\""));
+    }
+    if let Some(wait) = retry_in(status) {
+        // In whole seconds, and never too early.
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
+    }
     response
+}
+
+/// How long the caller has to wait before the same call is taken.
+fn retry_in(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
 }
 
 /// Answers with JSON, on a line of its own in a terminal.
@@ -58,6 +74,15 @@ pub fn too_large(message: &str, limit: usize, what: &str) -> Status {
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
+/// The reason of what does not come to an end.
+const BODY_TIMEOUT: &str = "BODY_TIMEOUT";
+
+/// Refuses what takes too long to come.
+pub fn too_slow(limit: Duration) -> Status {
+    let message = format!("the body did not come within {} seconds", limit.as_secs());
+    refused(Code::DeadlineExceeded, BODY_TIMEOUT, &message)
+}
+
 /// Makes the status of a message that has no JSON, which no caller can bring about.
 pub fn internal(error: &JsonError) -> Status {
     refused(Code::Internal, "INTERNAL", &error.to_string())
@@ -83,10 +108,13 @@ pub fn body(status: &Status) -> Value {
             "fieldViolations": violations.collect::<Vec<_>>(),
         })
     });
+    let retry = retry_in(status).and_then(|wait| prost_types::Duration::try_from(wait).ok());
+    let retry =
+        retry.map(|wait| json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": wait.to_string()}));
     json!({
         "code": i32::from(status.code()),
         "message": status.message(),
-        "details": info.into_iter().chain(bad_request).collect::<Vec<_>>(),
+        "details": info.into_iter().chain(bad_request).chain(retry).collect::<Vec<_>>(),
     })
 }
 
@@ -95,6 +123,7 @@ fn http_code(status: &Status) -> StatusCode {
     let details = status.get_error_details();
     match details.error_info() {
         Some(info) if info.reason == LIMIT_EXCEEDED => StatusCode::PAYLOAD_TOO_LARGE,
+        Some(info) if info.reason == BODY_TIMEOUT => StatusCode::REQUEST_TIMEOUT,
         _ => code(status.code()),
     }
 }
@@ -115,5 +144,23 @@ pub fn code(code: Code) -> StatusCode {
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_makes_too_many_calls_is_told_when_to_come_back() {
+        let status = crate::grpc::rate_limited(Duration::from_millis(1_250));
+        let response = response(&status);
+        assert_eq!(
+            (response.status(), &response.headers()["retry-after"]),
+            (StatusCode::TOO_MANY_REQUESTS, &"2".parse().unwrap())
+        );
+        let details = &body(&status)["details"];
+        assert_eq!(details[0]["reason"], "RATE_LIMITED");
+        assert_eq!(details[1], json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1.250s"}));
     }
 }

@@ -7,6 +7,11 @@ const ANSWER_MAX = 20_000;
 // Milliseconds that a stream may be silent: the server says something every 20 seconds.
 const SILENCE_MAX = 45_000;
 
+const SESSION = "/v1/session";
+
+/** The event of the window when the server does not know who calls, be it that their session has ended. */
+export const LOGGED_OUT = "loggedout";
+
 /** The server refuses. `reason` and `metadata` are those of its ErrorInfo. */
 export class Refused extends Error {
   constructor(status) {
@@ -19,6 +24,15 @@ export class Refused extends Error {
 
 /** No answer came, or one that says to ask again. What was asked for may have happened. */
 export class Unreachable extends Error {}
+
+/** Says who calls, as the server knows them. */
+export const getSession = () => call(SESSION);
+
+/** Begins a session, by a token. */
+export const beginSession = (token) => call(SESSION, posted({ token }));
+
+/** Ends the session. */
+export const endSession = () => call(SESSION, { method: "DELETE" });
 
 /** Reads a gate, with who waits on it. */
 export const getGate = async (name) => asked(await call(path(name)));
@@ -34,10 +48,7 @@ export const listEvents = (name, { size, token }) =>
   call(`${path(name)}/events?${query({ page_size: size, page_token: token })}`);
 
 /** Makes a call that changes a gate: `approve`, `reject` or `reset`. Returns the gate. */
-export async function change(name, verb, body) {
-  const headers = { "Content-Type": "application/json" };
-  return asked(await call(`${path(name)}:${verb}`, { method: "POST", headers, body: JSON.stringify(body) }));
-}
+export const change = async (name, verb, body) => asked(await call(`${path(name)}:${verb}`, posted(body)));
 
 /** Makes the id of a request. `crypto.randomUUID` is missing where a page came over plain HTTP. */
 export function requestId() {
@@ -104,8 +115,15 @@ async function call(address, options) {
   return answer;
 }
 
+const posted = (body) => ({
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify(body),
+});
+
 // 503 is UNAVAILABLE, after which the same call may be made again.
 function failure(response, status) {
+  if (response.status === 401) dispatchEvent(new Event(LOGGED_OUT));
   return response.status === 503 ? new Unreachable(status.message) : new Refused(status);
 }
 

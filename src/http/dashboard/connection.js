@@ -13,6 +13,7 @@ const TEXTS = {
   live: "Live",
   lost: "Lost the server, trying again…",
   paused: "Paused",
+  out: "Not logged in",
 };
 
 /** Says how the page stands with the server. */

@@ -1,6 +1,7 @@
 // Approve and Reject: what is sent, and what is said of how it went.
 
 import { Unreachable, change, getGate, requestId } from "./api.js";
+import { exact } from "./clock.js";
 import { announce } from "./connection.js";
 import { say } from "./dom.js";
 import { approvals, isDecided, outcome } from "./gate.js";
@@ -113,10 +114,23 @@ function sentence(error, gate) {
       const how = outcome(gate).map((part) => part.textContent ?? part).join("");
       return error.metadata.cause === "TIMEOUT" ? `Too late. ${how}.` : `Somebody was faster. ${how}.`;
     }
+    case "UNAUTHENTICATED":
+      return "Your session had ended, so that nothing was decided: press again.";
     case "ETAG_MISMATCH":
     case "ROUND_MISMATCH":
     case "SUBJECT_CHANGED":
       return "The gate has changed since you looked. It is shown as it is now: look again, then decide.";
+    case "NOT_AN_APPROVER": {
+      const approvers = error.metadata.approvers.split(",").join(", ");
+      return `You (${error.metadata.principal}) are none of those who decide this gate: ${approvers}.`;
+    }
+    case "OWN_GATE":
+      return `You (${error.metadata.principal}) asked for this gate: somebody else has to approve it.`;
+    case "TOO_EARLY": {
+      const time = error.metadata.not_before;
+      if (!time) return "It is too early: an approval counts once somebody has waited for a while.";
+      return `It is too early: an approval counts from ${exact(time)} on.`;
+    }
     default:
       return `This was refused: ${error.message}.`;
   }

@@ -17,6 +17,16 @@ const WAITERS_NAMED = 3;
 // From here on, what is left of a deadline is shown as urgent, in milliseconds.
 const URGENT = 60_000;
 
+// What becomes of a round that nobody decides, where it does not time out.
+const SILENCE = { ON_TIMEOUT_APPROVE: "approved", ON_TIMEOUT_REJECT: "rejected" };
+
+// How it was verified who somebody is, where it was.
+const VERIFIED = {
+  AUTHENTICATION_CERTIFICATE: " (certificate)",
+  AUTHENTICATION_TOKEN: " (token)",
+  AUTHENTICATION_JWT: " (JWT)",
+};
+
 const gates = (count) => (count > 1 ? `${count} gates` : `${count || "No"} gate`);
 
 export const isDecided = (gate) => gate.resolution !== undefined;
@@ -59,7 +69,8 @@ export function gateView({ whole }) {
     fill(view.evidence, Object.entries(gate.evidence ?? {}).sort().map(label));
     fill(view.labels, Object.entries(spec.labels ?? {}).sort().map(label));
     fill(view.waiters, isDecided(gate) || gone ? [] : waiters(gate, whole));
-    say(view.approvals, !isDecided(gate) && (spec.requiredApprovals > 1 || votes.length) ? approvals(gate) : "");
+    const hasTerms = spec.requiredApprovals > 1 || spec.approvers?.length > 0 || votes.length > 0;
+    say(view.approvals, !isDecided(gate) && hasTerms ? approvals(gate) : "");
     // The outcome says the same as a single vote that decided.
     const shownVotes = isDecided(gate) && !whole && votes.length < 2 ? [] : votes;
     fill(view.votes, shownVotes.map((vote) => make("li", {}, ...voteText(vote))));
@@ -73,13 +84,15 @@ export function gateView({ whole }) {
     const runs = gate.status === "GATE_STATUS_WAITING";
     view.clock.hidden = !runs;
     view.bar.hidden = !runs || !gate.deadline;
-    say(view.left, gate.deadline ? `${left(gate.deadline)} left` : "no time limit");
+    const then = SILENCE[gate.spec?.onTimeout];
+    say(view.left, gate.deadline ? `${left(gate.deadline)} left${then ? `, then ${then}` : ""}` : "no time limit");
+    say(view.early, isDecided(gate) ? "" : early(gate));
     if (!view.bar.hidden) {
       const [from, to] = [gate.waitTime, gate.deadline].map(Date.parse);
       const rest = Math.min(1, Math.max(0, (to - now()) / (to - from)));
       view.rest.style.transform = `scaleX(${rest})`;
       view.clock.classList.toggle("urgent", to - now() < URGENT);
-      view.clock.title = `times out at ${exact(gate.deadline)}`;
+      view.clock.title = `${silence(gate.spec)} at ${exact(gate.deadline)}`;
     }
     refresh(view.root);
   }
@@ -92,36 +105,60 @@ export function when(time) {
   return make("time", { datetime: time, title: exact(time), "data-ago": "" }, ago(time));
 }
 
-/** Says how many have approved. */
-export function approvals({ spec = {}, votes = [] }) {
+/** Says how many have approved, and who has yet to where that is known. Who is in a group is not known here. */
+export function approvals({ spec = {}, votes = [], approvalsMissing = 0, resolution }) {
   const given = votes.filter(({ verdict }) => verdict === "VERDICT_APPROVE").length;
   const needed = Math.max(1, spec.requiredApprovals ?? 1);
-  return `${given} of ${needed} ${needed === 1 ? "approval" : "approvals"}`;
+  const said = `${given} of ${needed} ${needed === 1 ? "approval" : "approvals"}`;
+  const awaited = (spec.approvers ?? []).filter((party) => !votes.some(({ voter }) => voter === party));
+  if (resolution || awaited.length === 0) return said;
+  return `${said}, waiting for ${awaited.join(approvalsMissing < awaited.length ? " or " : " and ")}`;
+}
+
+/** Says what becomes of a gate that nobody decides in time: "times out", "is approved". */
+export function silence({ onTimeout } = {}) {
+  return SILENCE[onTimeout] ? `is ${SILENCE[onTimeout]}` : "times out";
+}
+
+/** Says from when on an approval counts; nothing if it does. */
+function early({ spec = {}, waitTime }) {
+  if (!spec.minWait) return "";
+  const seconds = parseFloat(spec.minWait);
+  if (!waitTime) return `An approval counts once somebody has waited for ${rough(seconds)}.`;
+  const time = Date.parse(waitTime) + seconds * 1000;
+  return time > now() ? `An approval counts in ${left(new Date(time).toISOString())}.` : "";
 }
 
 /** Says how a round ended, as children of an element. */
 export function outcome({ resolution, spec = {} }) {
-  const { cause, by, onBehalfOf, time, reason, status } = resolution;
+  const { cause, by, authentication, onBehalfOf, time, reason, status } = resolution;
   const { word } = STATUSES[status];
   const [first, ...rest] = {
     CAUSE_AUTO_APPROVE: ["approved automatically (auto_approve)"],
     CAUSE_POLICY: [`${word} by the rule`],
-    CAUSE_BREAK_GLASS: [word, ...actor(by), claimed(onBehalfOf), ", overriding the gate"],
+    CAUSE_BREAK_GLASS: [
+      word,
+      ...actor(by, authentication),
+      claimed(onBehalfOf),
+      ", ",
+      make("strong", { class: "alarm" }, "breaking the glass"),
+    ],
     CAUSE_SUPERSEDED: [`${word}: another round took its place`],
-    CAUSE_CANCELLED: ["deleted undecided", ...actor(by)],
-  }[cause] ?? [word, ...actor(by), claimed(onBehalfOf)];
+    CAUSE_CANCELLED: ["deleted undecided", ...actor(by, authentication)],
+  }[cause] ?? [word, ...actor(by, authentication), claimed(onBehalfOf)];
   const isLate = cause === "CAUSE_TIMEOUT" && spec.timeout;
   const why = isLate ? [`: nobody decided within ${rough(parseFloat(spec.timeout))}`] : because(reason);
   return [first[0].toUpperCase() + first.slice(1), ...rest, " ", when(time), ...why];
 }
 
 /** Says what somebody said of a round, as children of an element. */
-export function voteText({ voter, verdict, comment, onBehalfOf, time }) {
+export function voteText({ voter, authentication, verdict, comment, onBehalfOf, time }) {
   const did = verdict === "VERDICT_REJECT" ? " rejected " : " approved ";
-  return [make("strong", {}, voter), claimed(onBehalfOf), did, when(time), ...because(comment)];
+  return [make("strong", {}, voter), verified(authentication), claimed(onBehalfOf), did, when(time), ...because(comment)];
 }
 
-export const actor = (name) => (name ? [" by ", make("strong", {}, name)] : []);
+export const actor = (name, how) => (name ? [" by ", make("strong", {}, name), verified(how)] : []);
+const verified = (how) => VERIFIED[how] ?? "";
 const claimed = (name) => (name ? ` on behalf of ${name} (claimed)` : "");
 export const because = (reason) => (reason ? [": ", make("q", {}, reason)] : []);
 

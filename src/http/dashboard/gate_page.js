@@ -5,7 +5,7 @@ import { exact, refresh } from "./clock.js";
 import { announce, isLive } from "./connection.js";
 import { decidable } from "./decision.js";
 import { clone, fill, make, say } from "./dom.js";
-import { actor, after, approvals, gateView, isDecided, newer, outcome, voteText, when } from "./gate.js";
+import { actor, after, approvals, gateView, isDecided, newer, outcome, silence, voteText, when } from "./gate.js";
 import { follow } from "./live.js";
 
 // Events in one answer, and those that are read before anybody asks for more.
@@ -137,12 +137,17 @@ function unlessMissing(error) {
 }
 
 function facts(gate) {
-  const { spec = {}, requester, createTime, waitTime, deadline, uid, revision } = gate;
+  const { spec = {}, requester, firstWaiter, createTime, waitTime, deadline, uid, revision } = gate;
+  const seconds = (duration) => `${parseFloat(duration)} seconds from the first wait`;
+  const own = spec.forbidRequester ? "forbidden" : "allowed";
   const said = [
     ["Created", [inFull(createTime), ...actor(requester)]],
-    ["First wait", waitTime && [inFull(waitTime)]],
+    ["First wait", waitTime && [inFull(waitTime), ...actor(firstWaiter)]],
     ["Deadline", deadline && [make("span", {}, exact(deadline))]],
-    ["Time limit", [spec.timeout ? `${parseFloat(spec.timeout)} seconds from the first wait` : "none"]],
+    ["Time limit", [spec.timeout ? `${seconds(spec.timeout)}, then it ${silence(spec)}` : "none"]],
+    ["Approval counts", spec.minWait && [seconds(spec.minWait)]],
+    ["Approvers", spec.approvers?.length > 0 && [spec.approvers.join(", ")]],
+    ["Own approval", spec.forbidRequester !== undefined && [own]],
     ["Approvals", [approvals(gate)]],
     ["Round", [String(gate.round)]],
     ["Revision", [revision]],
@@ -175,7 +180,7 @@ function happening({ type, actor: by, round, gate }) {
     case "EVENT_TYPE_CREATED":
       return isDecided(gate) ? ["Created", ...actor(by), ". ", ...outcome(gate)] : ["Created", ...actor(by)];
     case "EVENT_TYPE_WAITING":
-      return ["The first worker reached the gate", gate.deadline ? `; it times out at ${exact(gate.deadline)}` : ""];
+      return ["The first worker reached the gate", gate.deadline ? `; it ${silence(gate.spec)} at ${exact(gate.deadline)}` : ""];
     case "EVENT_TYPE_VOTED":
       return [...voteText(gate.votes.at(-1)), ` (${approvals(gate)})`];
     case "EVENT_TYPE_RESOLVED":

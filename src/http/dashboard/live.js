@@ -1,7 +1,8 @@
 // Keeps a page up with what happens, through lost connections and other stores.
 
-import { Refused, watch } from "./api.js";
+import { LOGGED_OUT, Refused, watch } from "./api.js";
 import { show } from "./connection.js";
+import { enter, entering } from "./session.js";
 
 // Milliseconds between two attempts to connect: at first, and at most.
 const PAUSE_MIN = 250;
@@ -12,7 +13,7 @@ const PAUSE_MAX = 5_000;
  *
  * `load` reads everything anew and returns the revision that it read: it is called at the start, and where events cannot
  * be had from the place that was reached. `happened` is told each event after that, in order. `refused` is told why the
- * prefix is none, which ends it.
+ * prefix is none, or not for who looks, which ends it.
  *
  * A hidden page lets go of its connection, since a browser has few for one host, and catches up when it is shown.
  */
@@ -45,20 +46,28 @@ export async function follow(prefix, { load, happened, refused }, signal) {
   while (!signal.aborted) {
     const connection = new AbortController();
     const hide = () => document.hidden && connection.abort();
+    const leave = () => connection.abort();
     document.addEventListener("visibilitychange", hide);
+    window.addEventListener(LOGGED_OUT, leave);
     try {
       await connect(AbortSignal.any([signal, connection.signal]));
     } catch (error) {
-      if (error instanceof Refused && error.reason.startsWith("INVALID_")) {
+      if (error instanceof Refused && isFinal(error.reason)) {
         show("paused");
         return refused(error);
       }
+      if (error.reason === "UNAUTHENTICATED") enter();
       if (["REVISION_COMPACTED", "REVISION_AHEAD"].includes(error.reason)) place = undefined;
     } finally {
       document.removeEventListener("visibilitychange", hide);
+      window.removeEventListener(LOGGED_OUT, leave);
       connection.abort();
     }
     if (signal.aborted) return;
+    if (entering()) {
+      await entering();
+      continue;
+    }
     if (document.hidden) {
       show("paused");
       await until(signal, document, "visibilitychange");
@@ -69,6 +78,8 @@ export async function follow(prefix, { load, happened, refused }, signal) {
     pause = Math.min(2 * pause, PAUSE_MAX);
   }
 }
+
+const isFinal = (reason) => reason.startsWith("INVALID_") || reason === "PERMISSION_DENIED";
 
 // Returns at an event, when `signal` is aborted, or after some milliseconds.
 async function until(signal, target, event, pause) {

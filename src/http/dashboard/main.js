@@ -1,10 +1,12 @@
-// Starts the page that the address names.
+// Starts the page that the address names, once it is known who looks at it.
 
 import { gatePage } from "./gate_page.js";
 import { listPage } from "./list_page.js";
+import { enter } from "./session.js";
 
 const GATES = "/gates/";
 
+await enter();
 const { pathname } = location;
 const tick = pathname.startsWith(GATES) ? gatePage(decode(pathname.slice(GATES.length))) : listPage();
 

@@ -60,10 +60,15 @@ impl Schemas {
         // Known before it is made, for messages that hold themselves.
         self.made.insert(name.clone(), Value::Null);
         let mut properties = Map::new();
+        let mut twice = Vec::new();
         for field in message.fields().filter(|field| !without.contains(&field.name())) {
             let schema = self.field(&field, way);
             if way == Way::Request && field.name() != field.json_name() {
                 properties.insert(field.name().to_owned(), schema.clone());
+                // Of other fields the last is taken.
+                if field.containing_oneof().is_some() {
+                    twice.push(json!({"required": [field.name(), field.json_name()]}));
+                }
             }
             properties.insert(field.json_name().to_owned(), schema);
         }
@@ -74,6 +79,9 @@ impl Schemas {
         }
         if way == Way::Request {
             schema["additionalProperties"] = false.into();
+        }
+        if !twice.is_empty() {
+            schema["not"] = json!({"anyOf": twice});
         }
         self.made.insert(name, schema);
         reference
@@ -130,7 +138,10 @@ fn enumeration(kind: &EnumDescriptor, way: Way) -> Value {
     let text = json!({"type": "string", "enum": names, "description": about.join("\n")});
     match way {
         Way::Answer => text,
-        Way::Request => json!({"anyOf": [text, {"type": "integer", "minimum": i32::MIN, "maximum": i32::MAX}]}),
+        Way::Request => {
+            let numbers: Vec<_> = kind.values().map(|value| value.number()).collect();
+            json!({"anyOf": [text, {"type": "integer", "enum": numbers}]})
+        }
     }
 }
 
