@@ -2,52 +2,51 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use axum::middleware::from_fn_with_state;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::{LayerExt, Routes};
-use tonic::transport;
 use tonic::transport::server::Connected;
 use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH_DESCRIPTOR_SET;
 use tonic_reflection::server::Builder as Reflection;
 use tonic_types::pb::FILE_DESCRIPTOR_SET as ERROR_DESCRIPTOR_SET;
 use tower::util::MapResponseLayer;
 
+use crate::auth::{self, Guard, Identities, Rates};
 use crate::config::Config;
-use crate::coordinator::{Clock, Coordinator, Retention};
-use crate::domain::Revision;
+use crate::config::limits::Limits;
+use crate::coordinator::{self, Clock, Coordinator, Retention};
 use crate::grpc::{self, Observed, Service, WebhookHandlers};
-use crate::http;
+use crate::http::{self, Door, Hosts};
 use crate::policy::{self, Rules};
 use crate::proto::gate_service_server::GateServiceServer;
 use crate::proto::webhook_service_server::WebhookServiceServer;
 use crate::proto::{DESCRIPTOR_SET, REQUEST_BYTES_MAX};
-use crate::store::{self, Store, sled::Sled};
+use crate::store;
 use crate::webhooks::{self, Couriers, Http, Transport, Webhooks};
 
+mod callers;
 mod connections;
 mod operations;
+mod places;
+mod protocol;
+mod stores;
 mod tls;
 
-pub use tls::Error as TlsError;
+use callers::Gatekeeper;
+pub use stores::open as open_store;
 use tls::Tls;
+pub use tls::{Error as TlsError, check as check_tls};
 
-/// Calls on one connection at a time: a thousand workers behind one proxy.
-const STREAMS_MAX: u32 = 1024;
-/// Headers of one call.
-const HEADER_BYTES_MAX: u32 = 16 * 1024;
-/// How often a silent connection is asked whether it is there, and how long it may take to answer: a worker whose host
-/// is gone stops counting as waiting after both.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How many events that cannot be read are stepped over, to find when something last happened.
-const UNREADABLE_MAX: u64 = 64;
+/// Largest request of those whom nobody knows: the name of a service.
+const OPEN_REQUEST_BYTES_MAX: usize = 1024;
 
 /// The service whose health is reported.
 type Gates = GateServiceServer<Observed<Service>>;
@@ -58,12 +57,15 @@ pub enum Error {
     /// The store cannot be opened, or has failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The network side failed.
-    #[error("the server failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
     /// The API's description is broken, which a build cannot produce.
     #[error("reflection cannot be served: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The keys of the issuer of identities cannot be had.
+    #[error(transparent)]
+    Identities(#[from] auth::jwt::Error),
+    /// There are no random bytes.
+    #[error("sessions cannot be signed: {0}")]
+    Sessions(#[from] rustls::Error),
     /// The certificate cannot be served.
     #[error(transparent)]
     Tls(#[from] tls::Error),
@@ -76,6 +78,17 @@ pub enum Error {
     /// What webhooks are sent with cannot be set up.
     #[error("webhooks cannot be sent: {0}")]
     Webhooks(#[from] reqwest::Error),
+    /// There is nothing to open.
+    #[error("there is no store in {}: name another --data-dir", .0.display())]
+    NoStore(PathBuf),
+    /// A file that etcd is reached with cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The store's opening was cut short.
     #[error("the store was not opened: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -94,10 +107,16 @@ pub struct Server {
     coordinator: Arc<Coordinator>,
     webhooks: Arc<Webhooks>,
     couriers: Couriers,
-    connections_max: usize,
+    limits: Limits,
+    hosts: Hosts,
     drain: Duration,
     rules: Arc<Rules>,
     tls: Option<Arc<Tls>>,
+    guard: Arc<Guard>,
+    /// Whether browsers reach it with TLS, be it that of a proxy.
+    has_tls: bool,
+    /// Whether it may listen where others reach it without anything that protects it.
+    insecure: bool,
 }
 
 impl Server {
@@ -111,16 +130,28 @@ impl Server {
             Some(files) => Some(Arc::new(Tls::load(files).await?)),
             None => None,
         };
-        let (data_dir, cache_bytes) = (config.data_dir.clone(), config.cache_bytes);
-        let store = tokio::task::spawn_blocking(move || Sled::open(&data_dir, cache_bytes)).await??;
-        let clock = Clock::start(last_time(&store).await?);
+        let store = open_store(&config.store, true).await?;
+        let last = match store.peers() {
+            // What another coordinator's clock said is not this one's: one that was wrong would make all of them so.
+            Some(_) => SystemTime::UNIX_EPOCH,
+            None => store.last_event().await?.map_or(SystemTime::UNIX_EPOCH, |event| event.time),
+        };
+        let clock = Clock::start(last);
         let retention = Retention { age: config.retention_age, events: config.retention_events };
-        let coordinator = Coordinator::new(Arc::new(store), clock, retention);
+        let limits = coordinator::Limits {
+            waiters_per_gate: config.limits.waiters_per_gate.get(),
+            gates: if config.limits.gates == 0 { u64::MAX } else { config.limits.gates },
+        };
+        let coordinator = Coordinator::with_limits(store, clock, retention, limits);
+        let guard = Guard::new(Identities::new(config.auth.clone())?, config.session_key.clone())?;
         let server = Self {
-            connections_max: config.connections_max,
+            limits: config.limits.clone(),
+            insecure: config.danger().is_some(),
+            hosts: Hosts::new(&config.hosts),
             rules: Arc::clone(&config.rules),
+            has_tls: tls.is_some() || config.public_url.as_deref().is_some_and(is_https),
             tls,
-            ..Self::new(Arc::clone(&coordinator), config.drain)
+            ..Self::guarded(Arc::clone(&coordinator), config.drain, guard)
         };
         if config.webhooks.is_empty() {
             return Ok(server);
@@ -131,13 +162,37 @@ impl Server {
         Ok(Self { webhooks: Arc::new(webhooks), couriers, ..server })
     }
 
-    /// Makes the server of a coordinator, for any number of connections, without rules, webhooks and TLS. `drain` is how
-    /// long open calls have to end when it is stopped.
+    /// Makes the server of a coordinator, with the limits of the network that are the default, without rules, webhooks and
+    /// TLS, in which everybody may do everything. `drain` is how long open calls have to end when it is stopped.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random bytes.
+    pub fn new(coordinator: Arc<Coordinator>, drain: Duration) -> Result<Self, Error> {
+        let guard = Guard::new(Identities::new(auth::Settings::default())?, None)?;
+        Ok(Self::guarded(coordinator, drain, guard))
+    }
+
+    fn guarded(coordinator: Arc<Coordinator>, drain: Duration, guard: Arc<Guard>) -> Self {
+        Self {
+            coordinator,
+            webhooks: Arc::default(),
+            couriers: Couriers::default(),
+            limits: Limits::default(),
+            hosts: Hosts::default(),
+            drain,
+            rules: Arc::default(),
+            tls: None,
+            has_tls: false,
+            guard,
+            insecure: false,
+        }
+    }
+
+    /// Returns who lets callers in, to have it go by other identities while the server runs.
     #[must_use]
-    pub fn new(coordinator: Arc<Coordinator>, drain: Duration) -> Self {
-        let (webhooks, couriers) = (Arc::default(), Couriers::default());
-        let (rules, tls) = (Arc::default(), None);
-        Self { coordinator, webhooks, couriers, connections_max: usize::MAX, drain, rules, tls }
+    pub fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard)
     }
 
     /// Serves on a listener until `shutdown` completes, then lets open calls end for as long as the configuration says.
@@ -148,11 +203,12 @@ impl Server {
     ///
     /// If the store fails: the process should end with an error then.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let incoming = connections::accept(listener, self.connections_max, self.tls.clone());
-        let tls = self.tls.clone();
+        let incoming = connections::accept(listener, &self.limits, self.tls.clone());
+        let (tls, guard) = (self.tls.clone(), self.guard());
         tokio::select! {
             served = self.serve_on(incoming, shutdown) => served,
             never = follow_files(tls) => match never {},
+            never = guard.follow_keys() => match never {},
         }
     }
 
@@ -169,7 +225,7 @@ impl Server {
     where
         C: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
     {
-        let Self { coordinator, webhooks, couriers, drain, rules, .. } = self;
+        let Self { coordinator, webhooks, couriers, limits, hosts, drain, rules, guard, has_tls, insecure, .. } = self;
         let mut rules = policy::start(Arc::clone(&coordinator), rules)?;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<Gates>().await;
@@ -190,26 +246,25 @@ impl Server {
         };
         let routes = Routes::new(gates)
             .add_service(webhooks)
-            .add_service(health_service)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?);
+            .add_service(health_service.max_decoding_message_size(OPEN_REQUEST_BYTES_MAX))
+            .add_service(reflection().build_v1()?.max_decoding_message_size(REQUEST_BYTES_MAX))
+            .add_service(reflection().build_v1alpha()?.max_decoding_message_size(REQUEST_BYTES_MAX));
         // Its fallback makes way for the JSON API's, which answers gRPC clients as it does.
-        let routes = routes.into_axum_router().reset_fallback().merge(http::router(service));
-        let routes = Routes::from(routes.merge(operations::router(coordinator.clone())));
-        let transport = transport::Server::builder()
-            .accept_http1(true)
-            .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .http2_max_header_list_size(HEADER_BYTES_MAX)
-            .max_concurrent_streams(STREAMS_MAX)
-            .add_routes(routes);
+        let door = Door { guard: Arc::clone(&guard), has_tls, insecure };
+        let routes = routes.into_axum_router().reset_fallback().merge(http::router(service, door));
+        let routes = routes.merge(operations::router(coordinator.clone()));
+        // Outside of all else: nothing is reached but through it.
+        let rates = Rates::new(limits.requests_per_second, limits.burst);
+        let keeper = Arc::new(Gatekeeper::new(guard, rates, has_tls));
+        let routes = routes.layer(from_fn_with_state(keeper, callers::identify));
+        let routes = http::for_hosts(routes, hosts);
 
         let stop = CancellationToken::new();
-        let mut serving = pin!(transport.serve_with_incoming_shutdown(incoming, stop.cancelled()));
+        let mut serving = pin!(protocol::serve(incoming, routes, &limits, stop.clone()));
         let mut running = pin!(coordinator.run());
         let mut delivering = pin!(couriers.run(stop.clone()));
         tokio::select! {
-            served = &mut serving => return Ok(served?),
+            () = &mut serving => return Ok(()),
             failed = &mut running => match failed? {},
             failed = &mut delivering => return Ok(failed?),
             () = rules.failed() => return Err(Error::RulesEnded),
@@ -222,9 +277,9 @@ impl Server {
         coordinator.drain();
         stop.cancel();
         let ended = async {
-            let (served, delivered) = tokio::join!(serving, delivering);
+            let ((), delivered) = tokio::join!(serving, delivering);
             rules.end().await;
-            served.map_err(Error::from).and(delivered.map_err(Error::from))
+            delivered.map_err(Error::from)
         };
         tokio::select! {
             ended = ended => ended?,
@@ -232,21 +287,11 @@ impl Server {
             failed = running => match failed? {},
             () = tokio::time::sleep(drain) => tracing::warn!("some calls did not end in time and were cut off"),
         }
+        coordinator.leave().await;
         Ok(())
     }
 }
 
-/// Returns when the last event happened that can be read. One that cannot be read concerns only its gate.
-async fn last_time(store: &Sled) -> Result<SystemTime, store::Error> {
-    let last = store.revision();
-    for back in 0..UNREADABLE_MAX.min(last.0) {
-        match store.event(Revision(last.0 - back)).await {
-            Ok(Some(event)) => return Ok(event.time),
-            // Forgotten, or not written.
-            Ok(None) => {}
-            Err(error @ store::Error::Corrupt { .. }) => tracing::error!("{error}"),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(SystemTime::UNIX_EPOCH)
+fn is_https(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))
 }

@@ -1,27 +1,22 @@
-//! Takes connections: only so many, and none that says nothing for long.
-//!
-//! Who holds a place without a word gives it up first, so that a flood of silent connections keeps nobody out who speaks.
+//! Takes connections: as many as there are places for, and none that says nothing for long.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_stream::stream;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::Stream;
-use tokio_util::sync::CancellationToken;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
+use super::places::{Peer, Place, Places};
 use super::tls::{Stream as Bytes, Tls};
-use crate::metrics::{CONNECTIONS, Live};
-
-/// How long a new connection may take to say [`GREETING_BYTES`], the handshake of TLS included.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::config::limits::Limits;
 
 /// What a client says first, at the least: the preface of HTTP/2 (RFC 9113, section 3.4).
 const GREETING_BYTES: usize = 24;
@@ -29,31 +24,48 @@ const GREETING_BYTES: usize = 24;
 /// How long to wait after the system refuses a connection, for want of files say: until others have ended.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
-/// Accepts connections for ever, at most `max` at a time; with TLS, if it is given.
-pub fn accept(listener: TcpListener, max: usize, tls: Option<Arc<Tls>>) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Places { max, taken: Mutex::default() });
+/// How often the log says that connections are refused: a flood of them is none of lines.
+const REFUSED_EVERY: Duration = Duration::from_secs(1);
+
+/// Accepts connections for ever, as many at a time as the limits say; with TLS, if it is given.
+pub fn accept(
+    listener: TcpListener,
+    limits: &Limits,
+    tls: Option<Arc<Tls>>,
+) -> impl Stream<Item = io::Result<Connection>> + use<> {
+    let places = Places::new(limits.connections.get(), limits.connections_per_peer.get());
+    let handshake_timeout = limits.handshake_timeout;
+    let mut quiet_until = Instant::now();
     stream! {
         loop {
             match listener.accept().await {
-                Ok((tcp, _)) => {
+                Ok((tcp, address)) => {
                     // Messages are small and each is waited for.
                     if let Err(error) = tcp.set_nodelay(true) {
                         tracing::debug!("a connection may be slow: {error}");
                     }
-                    let info = tcp.connect_info();
+                    let certificate = Arc::default();
                     let bytes = match &tls {
-                        Some(tls) => tls.accept(tcp),
+                        Some(tls) => tls.accept(tcp, Arc::clone(&certificate)),
                         None => Bytes::Plain(tcp),
                     };
-                    match places.take() {
-                        Some(place) => yield Ok(Connection::new(bytes, info, place)),
-                        None => tracing::warn!("a connection was refused: {max} are open, and all are in use"),
+                    let peer = Peer::of(address.ip());
+                    match places.take(peer) {
+                        Ok(place) => {
+                            let remote = Remote { peer, certificate, place: Arc::new(place) };
+                            yield Ok(Connection::new(bytes, remote, handshake_timeout));
+                        }
+                        Err(full) if quiet_until <= Instant::now() => {
+                            quiet_until = Instant::now() + REFUSED_EVERY;
+                            tracing::warn!("connections are refused, such as one of {address}: {full}");
+                        }
+                        Err(_) => {}
                     }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!("no connection can be taken: {error}");
-                    places.lock().free_one();
+                    places.free_one();
                     sleep(RETRY_AFTER).await;
                 }
             }
@@ -66,95 +78,54 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// The places for connections.
-struct Places {
-    max: usize,
-    // Held to count, and never across an await.
-    taken: Mutex<Taken>,
-}
-
-#[derive(Default)]
-struct Taken {
-    count: usize,
-    /// The number of the last connection.
-    last: u64,
-    /// The connections that have not spoken yet, oldest first, and how to end each.
-    silent: BTreeMap<u64, CancellationToken>,
-}
-
-impl Taken {
-    /// Ends the connection that has been silent for longest, if there is one. Its place is free a little later.
-    fn free_one(&mut self) -> bool {
-        self.silent.pop_first().inspect(|(_, end)| end.cancel()).is_some()
-    }
-}
-
-impl Places {
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        // Nothing in here panics half-way through a change.
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(self: &Arc<Self>) -> Option<Place> {
-        let mut taken = self.lock();
-        if taken.count >= self.max && !taken.free_one() {
-            return None;
-        }
-        taken.count += 1;
-        taken.last += 1;
-        let (number, end) = (taken.last, CancellationToken::new());
-        taken.silent.insert(number, end.clone());
-        Some(Place { places: Arc::clone(self), number, end, _counted: Live::new(CONNECTIONS) })
-    }
-}
-
-/// A connection's place, given up when dropped.
-struct Place {
-    places: Arc<Places>,
-    number: u64,
-    /// Asks the connection to give it up.
-    end: CancellationToken,
-    _counted: Live,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.lock();
-        taken.count -= 1;
-        taken.silent.remove(&self.number);
-    }
+/// Who is at the other end of a connection.
+#[derive(Clone)]
+pub struct Remote {
+    /// Where they are.
+    pub peer: Peer,
+    /// The certificate that they have proved to be theirs; not set while no handshake has shown one.
+    pub certificate: Arc<OnceLock<CertificateDer<'static>>>,
+    /// The place of the connection, which is kept once a call of somebody was let in.
+    pub place: Arc<Place>,
 }
 
 /// An accepted connection.
 pub struct Connection {
     bytes: Bytes,
-    info: TcpConnectInfo,
-    place: Place,
-    /// Completes when it has been silent for too long; none once it has spoken.
+    remote: Remote,
+    /// Completes when it has been silent for too long, and from its greeting on, when another needs its place; none once
+    /// the place is kept.
     silence: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// How much it has said of its greeting.
     greeted: usize,
 }
 
 impl Connection {
-    fn new(bytes: Bytes, info: TcpConnectInfo, place: Place) -> Self {
-        let asked = place.end.clone().cancelled_owned();
+    fn new(bytes: Bytes, remote: Remote, handshake_timeout: Duration) -> Self {
+        let asked = remote.place.wanted();
         let silence = Box::pin(async move {
             // Either ends it.
-            let _ = timeout(GREETING_TIMEOUT, asked).await;
+            let _ = timeout(handshake_timeout, asked).await;
         });
-        Self { bytes, info, place, silence: Some(silence), greeted: 0 }
+        Self { bytes, remote, silence: Some(silence), greeted: 0 }
     }
 
-    /// Counts what it says. It may come too late: its place is another's then.
-    fn has_said(&mut self, bytes: usize) -> io::Result<()> {
-        self.greeted += bytes;
-        if self.greeted >= GREETING_BYTES {
+    /// Says whether it has to end: it has been silent for too long, or another has its place. Whoever reads or writes asks,
+    /// because a connection that is not read any more has to end too.
+    fn has_to_end(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.remote.place.is_kept() {
             self.silence = None;
-            let kept = self.place.places.lock().silent.remove(&self.place.number);
-            kept.ok_or_else(was_silent)?;
         }
-        Ok(())
+        self.silence.as_mut().is_some_and(|silence| silence.as_mut().poll(cx).is_ready())
+    }
+
+    /// Counts what it says. Once it has greeted it may take its time, unless another needs its place.
+    fn has_said(&mut self, bytes: usize) {
+        let was_greeting = self.greeted < GREETING_BYTES;
+        self.greeted += bytes;
+        if was_greeting && self.greeted >= GREETING_BYTES {
+            self.silence = Some(Box::pin(self.remote.place.wanted()));
+        }
     }
 }
 
@@ -163,10 +134,10 @@ fn was_silent() -> io::Error {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Remote;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.info.clone()
+    fn connect_info(&self) -> Remote {
+        self.remote.clone()
     }
 }
 
@@ -174,19 +145,18 @@ impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.bytes).poll_read(cx, buf);
-        let Some(silence) = &mut self.silence else { return read };
         if let Poll::Ready(Ok(())) = read {
-            return Poll::Ready(self.has_said(buf.filled().len() - before));
+            self.has_said(buf.filled().len() - before);
         }
-        match silence.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(was_silent())),
-            Poll::Pending => read,
-        }
+        if self.has_to_end(cx) { Poll::Ready(Err(was_silent())) } else { read }
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.has_to_end(cx) {
+            return Poll::Ready(Err(was_silent()));
+        }
         Pin::new(&mut self.bytes).poll_write(cx, buf)
     }
 
@@ -195,6 +165,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.has_to_end(cx) {
+            return Poll::Ready(Err(was_silent()));
+        }
         Pin::new(&mut self.bytes).poll_write_vectored(cx, bufs)
     }
 
@@ -203,10 +176,56 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.has_to_end(cx) {
+            return Poll::Ready(Err(was_silent()));
+        }
         Pin::new(&mut self.bytes).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.bytes).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// A connection that has greeted, in the only place there is, and the client's end of it.
+    async fn greeted(places: &Arc<Places>) -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, address) = listener.accept().await.unwrap();
+        let peer = Peer::of(address.ip());
+        let place = Arc::new(places.take(peer).unwrap());
+        let remote = Remote { peer, certificate: Arc::default(), place };
+        let mut connection = Connection::new(Bytes::Plain(server), remote, Duration::from_secs(60));
+        client.write_all(&[b'x'; GREETING_BYTES]).await.unwrap();
+        connection.read_exact(&mut [0; GREETING_BYTES]).await.unwrap();
+        (connection, client)
+    }
+
+    #[tokio::test]
+    async fn whoever_is_only_written_to_gives_way_too() {
+        let places = Places::new(1, 1);
+        let (mut connection, _client) = greeted(&places).await;
+        connection.write_all(b"an answer that nobody reads").await.unwrap();
+        let _other = places.take(connection.remote.peer).unwrap();
+        assert_eq!(connection.write(b"more").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(connection.flush().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(connection.read(&mut [0; 1]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_known_keeps_their_place() {
+        let places = Places::new(1, 1);
+        let (mut connection, mut client) = greeted(&places).await;
+        connection.remote.place.keep();
+        assert!(places.take(connection.remote.peer).is_err());
+        connection.write_all(b"an answer").await.unwrap();
+        client.read_exact(&mut [0; 9]).await.unwrap();
     }
 }

@@ -4,18 +4,18 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tokio::time::interval;
 use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::coordinator::Coordinator;
-use crate::metrics;
+use crate::coordinator::{Caller, Coordinator, Permission};
+use crate::{http, metrics};
 
 /// How often it is looked whether the coordinator is ready, for those who watch its health.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -39,13 +39,15 @@ async fn ready(State(coordinator): State<Arc<Coordinator>>) -> (StatusCode, Stri
     }
 }
 
-async fn measured(State(coordinator): State<Arc<Coordinator>>) -> Response {
-    // It asks for the size of files.
-    let measured = tokio::task::spawn_blocking(move || {
-        coordinator.measure();
-        metrics::render()
-    });
-    match measured.await.ok().flatten() {
+async fn measured(State(coordinator): State<Arc<Coordinator>>, Extension(caller): Extension<Caller>) -> Response {
+    if let Err(error) = caller.check(Permission::View, None) {
+        return http::refused(&error.into());
+    }
+    // What can be measured is worth showing without the rest.
+    if let Err(error) = coordinator.measure().await {
+        tracing::warn!("the gates and the store cannot be measured: {error}");
+    }
+    match metrics::render() {
         Some(text) => ([(header::CONTENT_TYPE, METRICS_TEXT)], text).into_response(),
         None => (StatusCode::NOT_FOUND, "nothing is measured here\n").into_response(),
     }
@@ -99,7 +101,7 @@ mod tests {
     use crate::store::memory::Memory;
 
     async fn asked(coordinator: &Arc<Coordinator>, path: &str) -> (StatusCode, String) {
-        let request = Request::get(path).body(Body::empty()).unwrap();
+        let request = Request::get(path).extension(Caller::anonymous()).body(Body::empty()).unwrap();
         let (parts, body) = router(Arc::clone(coordinator)).oneshot(request).await.unwrap().into_parts();
         (parts.status, String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().into()).unwrap())
     }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -52,6 +52,15 @@ pub enum Error {
         /// Why.
         problem: String,
     },
+}
+
+/// Checks that the files can be served.
+///
+/// # Errors
+///
+/// Why they cannot.
+pub async fn check(files: &TlsFiles) -> Result<(), Error> {
+    Current::new(files, Read::all(files).await?).map(drop)
 }
 
 /// What handshakes are made with, as the files were when they were last right.
@@ -116,9 +125,10 @@ impl Tls {
         Ok(true)
     }
 
-    /// Begins a handshake, which goes on as the stream is used.
-    pub fn accept(&self, tcp: TcpStream) -> Stream {
-        Stream::Handshake(Box::new(TlsAcceptor::from(self.current().config).accept(tcp)))
+    /// Begins a handshake, which goes on as the stream is used, and tells of the client's certificate at its end.
+    pub fn accept(&self, tcp: TcpStream, certificate: Arc<OnceLock<CertificateDer<'static>>>) -> Stream {
+        let accept = TlsAcceptor::from(self.current().config).accept(tcp);
+        Stream::Handshake(Box::new(Handshake { accept, certificate }))
     }
 
     fn current(&self) -> Current {
@@ -140,7 +150,8 @@ impl Current {
                 for root in certificates(path, pem)? {
                     roots.add(root).map_err(|error| refused(&error))?;
                 }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = if files.client_optional { verifier.allow_unauthenticated() } else { verifier }.build();
                 builder.with_client_cert_verifier(verifier.map_err(|error| refused(&error))?)
             }
         };
@@ -180,12 +191,19 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     Err(Error::Pem { path: path.to_owned(), what: "certificate", problem })
 }
 
+/// A handshake that has begun.
+pub(super) struct Handshake {
+    accept: Accept<TcpStream>,
+    /// Where the client's certificate goes.
+    certificate: Arc<OnceLock<CertificateDer<'static>>>,
+}
+
 /// A connection's bytes, encrypted or not.
 pub(super) enum Stream {
     /// As they come.
     Plain(TcpStream),
     /// Not yet: whoever reads or writes carries the handshake on.
-    Handshake(Box<Accept<TcpStream>>),
+    Handshake(Box<Handshake>),
     /// Encrypted.
     Tls(Box<TlsStream<TcpStream>>),
     /// The handshake failed; the connection is closed.
@@ -195,9 +213,15 @@ pub(super) enum Stream {
 impl Stream {
     /// Carries the handshake to its end, if there is one.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut dyn Duplex>>> {
-        if let Self::Handshake(accept) = self {
-            *self = match ready!(Pin::new(accept).poll(cx)) {
-                Ok(tls) => Self::Tls(Box::new(tls)),
+        if let Self::Handshake(handshake) = self {
+            *self = match ready!(Pin::new(&mut handshake.accept).poll(cx)) {
+                Ok(tls) => {
+                    let chain = tls.get_ref().1.peer_certificates();
+                    if let Some(own) = chain.and_then(<[_]>::first) {
+                        handshake.certificate.get_or_init(|| own.clone().into_owned());
+                    }
+                    Self::Tls(Box::new(tls))
+                }
                 Err(error) => {
                     tracing::debug!("a handshake failed: {error}");
                     Self::Failed
@@ -269,7 +293,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
-        let files = TlsFiles { cert: path("cert"), key: path("key"), client_ca: None };
+        let files = TlsFiles { cert: path("cert"), key: path("key"), client_ca: None, client_optional: false };
         let missing = Tls::load(files.clone()).await.err().unwrap().to_string();
         assert!(missing.contains("cert cannot be read"), "{missing}");
         write("cert", "nothing");
