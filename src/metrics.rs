@@ -17,16 +17,19 @@ mod names {
     pub const WATCHES: &str = "gatepost_watches";
     pub const CONNECTIONS: &str = "gatepost_connections";
     pub const DECISIONS: &str = "gatepost_decisions_total";
+    pub const BREAK_GLASS: &str = "gatepost_break_glass_total";
     pub const DECISION_SECONDS: &str = "gatepost_decision_seconds";
     pub const CALL_SECONDS: &str = "gatepost_call_seconds";
     pub const COMMIT_SECONDS: &str = "gatepost_commit_seconds";
     pub const SYNC_SECONDS: &str = "gatepost_sync_seconds";
     pub const BATCH_EVENTS: &str = "gatepost_batch_events";
     pub const WATCH_LAG_SECONDS: &str = "gatepost_watch_lag_seconds";
+    pub const REFUSED_CALLS: &str = "gatepost_refused_calls_total";
     pub const RULES: &str = "gatepost_rules_total";
     pub const WEBHOOK_ATTEMPTS: &str = "gatepost_webhook_attempts_total";
     pub const WEBHOOK_PENDING: &str = "gatepost_webhook_pending";
     pub const WEBHOOK_DEAD_LETTERS: &str = "gatepost_webhook_dead_letters";
+    pub const LEADER: &str = "gatepost_leader";
     pub const STORE_BYTES: &str = "gatepost_store_bytes";
     pub const BUILD_INFO: &str = "gatepost_build_info";
     pub const START_TIME: &str = "process_start_time_seconds";
@@ -74,6 +77,7 @@ pub static METRICS: &[Metric] = &[
     metric(WATCHES, Kind::Gauge, "watches", &[], "Watches that are open now."),
     metric(CONNECTIONS, Kind::Gauge, "connections", &[], "Connections that are open now."),
     metric(DECISIONS, Kind::Counter, "rounds", &["verdict", "cause"], "Rounds that were resolved."),
+    metric(BREAK_GLASS, Kind::Counter, "rounds", &[], "Rounds that somebody approved by breaking the glass."),
     metric(
         DECISION_SECONDS,
         PATIENT,
@@ -89,9 +93,16 @@ pub static METRICS: &[Metric] = &[
         "Calls of GateService over gRPC and JSON that reached it, until they are answered; of Wait and Watch, until they \
          begin to answer.",
     ),
+    metric(
+        REFUSED_CALLS,
+        Kind::Counter,
+        "calls",
+        &["reason"],
+        "Calls that were refused before anything looked at them: nobody knew who made them, or they were too many.",
+    ),
     metric(COMMIT_SECONDS, FAST, "seconds", &[], "From the moment that a change is queued until it is durable."),
-    metric(SYNC_SECONDS, FAST, "seconds", &[], "Making one batch of changes durable."),
-    metric(BATCH_EVENTS, BATCH, "events", &[], "Events that became durable together."),
+    metric(SYNC_SECONDS, FAST, "seconds", &[], "Making one batch of changes durable; with sled only."),
+    metric(BATCH_EVENTS, BATCH, "events", &[], "Events that became durable together; with sled only."),
     metric(
         WATCH_LAG_SECONDS,
         FAST,
@@ -115,7 +126,20 @@ pub static METRICS: &[Metric] = &[
         "Messages that are held to be delivered; the log has those behind them.",
     ),
     metric(WEBHOOK_DEAD_LETTERS, Kind::Gauge, "messages", &["webhook"], "Messages that were given up."),
-    metric(STORE_BYTES, Kind::Gauge, "bytes", &[], "The size of the store's files."),
+    metric(
+        LEADER,
+        Kind::Gauge,
+        "1 or 0",
+        &[],
+        "Whether this coordinator leads, of several that share a store; not there for one that shares none.",
+    ),
+    metric(
+        STORE_BYTES,
+        Kind::Gauge,
+        "bytes",
+        &[],
+        "The size of the store's files; with etcd, of the whole database of one member.",
+    ),
     metric(BUILD_INFO, Kind::Gauge, "1", &["version"], "Always 1."),
     metric(START_TIME, Kind::Gauge, "seconds since 1970", &[], "When the process started."),
 ];
@@ -143,7 +167,8 @@ pub enum Error {
     Taken,
 }
 
-/// Begins to measure, for the whole process. What has no labels is there from the start, as 0.
+/// Begins to measure, for the whole process. What has no labels is there from the start, as 0, but for who leads: that
+/// takes others.
 ///
 /// # Errors
 ///
@@ -167,7 +192,7 @@ pub fn install() -> Result<(), Error> {
             Kind::Histogram(_) => metrics::describe_histogram!(*name, *help),
         }
         match kind {
-            _ if !labels.is_empty() => {}
+            _ if !labels.is_empty() || *name == LEADER => {}
             Kind::Counter => metrics::counter!(*name).absolute(0),
             Kind::Gauge => metrics::gauge!(*name).set(0),
             Kind::Histogram(_) => drop(metrics::histogram!(*name)),

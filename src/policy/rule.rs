@@ -154,6 +154,12 @@ impl Rules {
         self.0.is_empty()
     }
 
+    /// Says how many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Says what the rules do to a gate at a time. Needs a deep stack: see [`on_deep_stack`].
     #[must_use]
     pub fn evaluate(&self, gate: &Gate, now: SystemTime) -> Outcome {

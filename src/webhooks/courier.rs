@@ -3,8 +3,9 @@
 //! Nothing is written when a gate is decided: the log is the outbox. What is saved, once a second at most, is the place
 //! up to which all is settled. Losing it repeats messages, with the ids that they had.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::resume_unwind;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,7 @@ use super::message::{Message, Sender};
 use super::sender::Transport;
 use super::settings::{Format, Webhook};
 use super::status::Shared;
-use crate::coordinator::{Coordinator, DeadLetter, DeadlinePlace, Outbox, OutboxChange, StoreError, Topic};
+use crate::coordinator::{Coordinator, DeadLetter, DeadlinePlace, Outage, Outbox, OutboxChange, StoreError, Topic};
 use crate::domain::Revision;
 use crate::metrics::{WEBHOOK_ATTEMPTS, WEBHOOK_DEAD_LETTERS, WEBHOOK_PENDING};
 
@@ -28,8 +29,6 @@ mod letters;
 
 /// How long what has changed may stay unsaved.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
-/// How long to leave a store that is full.
-const FULL_PAUSE: Duration = Duration::from_secs(10);
 /// Dead letters or deadlines that are read at a time.
 const PAGE: usize = 256;
 
@@ -41,11 +40,32 @@ pub enum Command {
     Delete(u64, Reply),
 }
 
+impl Command {
+    /// Answers that another coordinator does it.
+    pub fn refer(self) {
+        let (Self::Redeliver(_, reply) | Self::Delete(_, reply)) = self;
+        // Who asked may have gone.
+        drop(reply.send(Err(Error::Elsewhere)));
+    }
+}
+
 /// Where the answer goes. Who asked may have gone.
 pub type Reply = oneshot::Sender<Result<(), Error>>;
 
 /// How an attempt ended.
 type Ended = Result<(Id, Result<(), Failure>), JoinError>;
+
+/// What every courier of one webhook has.
+#[derive(Clone)]
+pub struct Errand {
+    pub webhook: Arc<Webhook>,
+    pub coordinator: Arc<Coordinator>,
+    pub transport: Arc<dyn Transport>,
+    pub sender: Sender,
+    pub shared: Arc<Shared>,
+    /// Where the webhook begins if it is new.
+    pub new: Outbox,
+}
 
 /// Delivers to one webhook.
 pub struct Courier {
@@ -54,7 +74,7 @@ pub struct Courier {
     transport: Arc<dyn Transport>,
     sender: Sender,
     shared: Arc<Shared>,
-    commands: mpsc::Receiver<Command>,
+    outage: Outage,
     lanes: Lanes<Message>,
     /// The attempts that are under way.
     attempts: JoinSet<Result<(), Failure>>,
@@ -73,24 +93,22 @@ pub struct Courier {
     asked: BTreeSet<u64>,
     redelivering: BTreeSet<u64>,
     next_letter: u64,
-    /// What was saved last, and what is to be saved next.
+    /// What was saved last, and what is to be saved next: of a dead letter that is given up again, only the last.
     saved: Outbox,
-    put: Vec<DeadLetter>,
+    put: BTreeMap<u64, DeadLetter>,
     remove: Vec<u64>,
     save_at: Option<Instant>,
 }
 
 impl Courier {
     /// Reads how far the webhook has come.
-    pub async fn open(
-        webhook: Arc<Webhook>,
-        coordinator: Arc<Coordinator>,
-        transport: Arc<dyn Transport>,
-        sender: Sender,
-        shared: Arc<Shared>,
-        commands: mpsc::Receiver<Command>,
-    ) -> Result<Self, StoreError> {
-        let saved = coordinator.outbox(&webhook.name).await?;
+    ///
+    /// # Errors
+    ///
+    /// The store's; [`StoreError::Deposed`] if another coordinator leads.
+    pub async fn open(errand: Errand) -> Result<Self, StoreError> {
+        let Errand { webhook, coordinator, transport, sender, shared, new } = errand;
+        let saved = coordinator.outbox(&webhook.name, &new).await?;
         let mut letters = BTreeSet::new();
         let mut from = 0;
         loop {
@@ -117,30 +135,35 @@ impl Courier {
             next_letter: saved.next_letter.max(letters.last().map_or(0, |last| last + 1)),
             letters,
             save_at: None,
-            put: Vec::new(),
+            put: BTreeMap::new(),
             remove: Vec::new(),
             // So that one that is new is saved before anything can happen: it begins there after a restart too.
             saved: Outbox { next_letter: 0, ..saved },
+            outage: Outage::new(format!("saving the place of webhook {}", webhook.name)),
             webhook,
             coordinator,
             transport,
             sender,
             shared,
-            commands,
         };
         courier.save().await?;
         courier.tell();
         Ok(courier)
     }
 
-    /// Delivers until it is told to stop, then saves how far it has come. What is under way then is cut off, and
-    /// repeated after the next start.
+    /// Delivers until it is told to stop, then saves how far it has come; or until another coordinator leads, which goes
+    /// on from what was saved. What is under way then is cut off, and repeated.
     ///
     /// # Errors
     ///
-    /// The store's. Nothing that a receiver does is an error.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+    /// The store's; [`StoreError::Deposed`] if another coordinator leads. Nothing that a receiver does is an error.
+    pub async fn run(
+        mut self,
+        commands: &mut mpsc::Receiver<Command>,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
         let coordinator = Arc::clone(&self.coordinator);
+        let mut deposed = pin!(coordinator.deposed());
         // A task of its own, so that what it has begun to read is not read again in the next turn.
         let mut reading = JoinSet::new();
         loop {
@@ -156,6 +179,7 @@ impl Courier {
             let warn_at = self.next_warning.filter(|_| has_room && self.followed >= self.warn_from);
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = &mut deposed => return Ok(()),
                 Some(read) = reading.join_next(), if has_room => match read {
                     Ok(changes) => self.follow(changes).await?,
                     Err(error) => resume_unwind(error.into_panic()),
@@ -163,7 +187,7 @@ impl Courier {
                 Some(ended) = self.attempts.join_next_with_id() => self.settle(ended),
                 () = until(&coordinator, wake_at) => {}
                 () = until(&coordinator, warn_at) => self.warn().await?,
-                Some(command) = self.commands.recv() => self.obey(command).await?,
+                Some(command) = commands.recv() => self.obey(command).await,
                 () = tokio::time::sleep_until(save_at.unwrap_or_else(Instant::now)), if save_at.is_some() => {
                     self.save().await?;
                 }
@@ -234,28 +258,39 @@ impl Courier {
         self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
     }
 
-    /// Saves how far it has come, with what was given up on the way.
+    /// Saves how far it has come. If the store is full or away, deliveries go on: what is not saved is repeated after a
+    /// restart.
     async fn save(&mut self) -> Result<(), StoreError> {
+        match self.save_now().await {
+            Err(error) if error.passes() => Ok(()),
+            saved => saved,
+        }
+    }
+
+    /// Saves how far it has come, with what was given up on the way; if it cannot, it is tried again later.
+    async fn save_now(&mut self) -> Result<(), StoreError> {
         self.save_at = None;
         let outbox = self.outbox();
         if outbox == self.saved && self.put.is_empty() && self.remove.is_empty() {
             return Ok(());
         }
-        let change = OutboxChange { outbox: outbox.clone(), put: self.put.clone(), remove: self.remove.clone() };
+        let put = self.put.values().cloned().collect();
+        let change = OutboxChange { outbox: outbox.clone(), put, remove: self.remove.clone() };
         match self.coordinator.save_outbox(&self.webhook.name, change).await {
             Ok(()) => {
+                self.outage.end();
                 self.saved = outbox;
                 self.put.clear();
                 self.remove.clear();
                 Ok(())
             }
-            // Deliveries go on: what is not saved is repeated after a restart.
-            Err(StoreError::Full) => {
-                tracing::error!("webhook {} cannot save its place: {}", self.webhook.name, StoreError::Full);
-                self.save_at = Some(Instant::now() + FULL_PAUSE);
-                Ok(())
+            Err(error) => {
+                if error.passes() {
+                    self.outage.tell(&error);
+                }
+                self.changed();
+                Err(error)
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -277,13 +312,25 @@ impl Courier {
             .increment(1);
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "few enough")]
     fn tell(&self) {
-        let webhook = self.webhook.name.to_string();
-        metrics::gauge!(WEBHOOK_PENDING, "webhook" => webhook.clone()).set(self.lanes.len() as f64);
-        metrics::gauge!(WEBHOOK_DEAD_LETTERS, "webhook" => webhook).set(self.letters.len() as f64);
+        measure_held(&self.webhook, self.lanes.len(), self.letters.len());
         self.shared.tell(self.saved.place, self.lanes.len(), self.letters.len());
     }
+}
+
+impl Errand {
+    /// Forgets how the webhook fares: another coordinator knows, if there are any.
+    pub fn leave(&self) {
+        measure_held(&self.webhook, 0, 0);
+        self.shared.clear(self.coordinator.has_peers());
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "few enough")]
+fn measure_held(webhook: &Webhook, pending: usize, letters: usize) {
+    let webhook = webhook.name.to_string();
+    metrics::gauge!(WEBHOOK_PENDING, "webhook" => webhook.clone()).set(pending as f64);
+    metrics::gauge!(WEBHOOK_DEAD_LETTERS, "webhook" => webhook).set(letters as f64);
 }
 
 /// Sleeps until a time, or for ever if there is none.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::slack;
 use crate::coordinator::Topic;
-use crate::domain::{Event, EventKind};
+use crate::domain::{Cause, Event, EventKind};
 use crate::proto::{self, JsonError, Timestamp};
 
 /// One thing that is told.
@@ -31,13 +31,14 @@ pub struct Sender {
 }
 
 /// Says what an event is told as, apart from warnings.
-pub fn topic_of(event: &Event) -> Option<Topic> {
+pub fn topics_of(event: &Event) -> &'static [Topic] {
     // However it came: by a vote, the deadline, a deletion, or with the gate itself.
-    let resolves = event.gate.resolution.as_ref().is_some_and(|resolution| resolution.revision == event.revision());
-    match event.kind {
-        _ if resolves => Some(Topic::Resolved),
-        EventKind::Waiting => Some(Topic::Waiting),
-        _ => None,
+    match (event.resolution().map(|resolution| resolution.cause), event.kind) {
+        // Whoever follows resolutions misses none, and whoever looks for this alone has it.
+        (Some(Cause::BreakGlass), _) => &[Topic::Resolved, Topic::BreakGlass],
+        (Some(_), _) => &[Topic::Resolved],
+        (None, EventKind::Waiting) => &[Topic::Waiting],
+        (None, _) => &[],
     }
 }
 
@@ -46,7 +47,7 @@ impl Sender {
     pub fn id(&self, message: &Message) -> String {
         let gate = &message.event.gate;
         match message.topic {
-            Topic::Waiting | Topic::Resolved => {
+            Topic::Waiting | Topic::Resolved | Topic::BreakGlass => {
                 format!("{}-{}-{}", self.store_id, gate.revision, message.topic.as_str())
             }
             Topic::Expiring => format!("{}-{}-{}", gate.uid, gate.round, message.topic.as_str()),

@@ -1,12 +1,13 @@
 //! Tells the outside what happens to gates: at least once, in order for each gate, and without ever holding up a
 //! decision.
 //!
-//! For each webhook a courier follows the log (`courier`), holds what is to be delivered in a lane for each gate
+//! For each webhook, at the coordinator that leads (`office`), a courier follows the log (`courier`), holds what is to be delivered in a lane for each gate
 //! (`lanes`), and tries over HTTP (`sender`).
 
 mod courier;
 mod lanes;
 mod message;
+mod office;
 mod sender;
 mod settings;
 mod slack;
@@ -20,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::coordinator::{Coordinator, StoreError};
 use crate::domain::{Revision, WebhookName};
-use courier::{Command, Courier, Reply};
+use courier::{Command, Errand, Reply};
 use message::Sender;
+use office::Office;
 use status::Shared;
 
 pub use crate::coordinator::{DeadLetter, Topic};
@@ -45,7 +47,7 @@ struct Entry {
 
 /// Those who deliver.
 #[derive(Default)]
-pub struct Couriers(Vec<Courier>);
+pub struct Couriers(Vec<Office>);
 
 /// Why something about a webhook is not done.
 #[derive(Debug, thiserror::Error)]
@@ -72,12 +74,25 @@ pub enum Error {
     /// The coordinator is about to stop.
     #[error("the coordinator is stopping: connect again")]
     Draining,
+    /// Another coordinator of the store leads.
+    #[error("webhooks are delivered by another coordinator: ask that one")]
+    Elsewhere,
     /// The store did not do it.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
 }
 
-/// Reads how far each webhook has come. From then on retention keeps for it what it has yet to tell.
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Deposed => Self::Elsewhere,
+            error => Self::Store(error),
+        }
+    }
+}
+
+/// Reads how far each webhook has come, or, if other coordinators share the store, where it begins if it is new. From
+/// then on retention keeps for it what it has yet to tell.
 ///
 /// # Errors
 ///
@@ -89,28 +104,34 @@ pub async fn open(
     transport: &Arc<dyn Transport>,
 ) -> Result<(Webhooks, Couriers), StoreError> {
     let sender = Sender { store_id: coordinator.store_id().into(), public_url: public_url.into() };
-    let (mut entries, mut couriers) = (Vec::new(), Vec::new());
+    let new = coordinator.present().await?;
+    let (mut entries, mut offices) = (Vec::new(), Vec::new());
     for webhook in webhooks {
         let (webhook, shared) = (Arc::new(webhook), Arc::new(Shared::default()));
         let (commands, to_courier) = mpsc::channel(COMMANDS_MAX);
-        let transport = Arc::clone(transport);
-        let (on, telling) = (Arc::clone(coordinator), Arc::clone(&shared));
-        let courier = Courier::open(Arc::clone(&webhook), on, transport, sender.clone(), telling, to_courier);
-        couriers.push(courier.await?);
+        let errand = Errand {
+            webhook: Arc::clone(&webhook),
+            coordinator: Arc::clone(coordinator),
+            transport: Arc::clone(transport),
+            sender: sender.clone(),
+            shared: Arc::clone(&shared),
+            new: new.clone(),
+        };
+        offices.push(Office::open(errand, to_courier).await?);
         entries.push(Entry { webhook, coordinator: Arc::clone(coordinator), shared, commands });
     }
-    Ok((Webhooks(entries), Couriers(couriers)))
+    Ok((Webhooks(entries), Couriers(offices)))
 }
 
 impl Couriers {
-    /// Delivers until it is told to stop, then saves how far each has come.
+    /// Delivers while the coordinator leads until it is told to stop, then saves how far each has come.
     ///
     /// # Errors
     ///
     /// The store's. Nothing that a receiver does is an error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
         // Each in a task of its own, so that none holds up another or the coordinator.
-        let mut running: JoinSet<_> = self.0.into_iter().map(|courier| courier.run(stop.clone())).collect();
+        let mut running: JoinSet<_> = self.0.into_iter().map(|office| office.run(stop.clone())).collect();
         while let Some(ended) = running.join_next().await {
             match ended {
                 Ok(ended) => ended?,
@@ -124,7 +145,7 @@ impl Couriers {
 }
 
 impl Webhooks {
-    /// Lists the webhooks in the order of the configuration, with how they fare.
+    /// Lists the webhooks in the order of the configuration, with how they fare if this coordinator delivers.
     pub fn list(&self) -> impl Iterator<Item = (&Webhook, Status)> {
         self.0.iter().map(|entry| (&*entry.webhook, entry.shared.status()))
     }
@@ -143,7 +164,8 @@ impl Webhooks {
     ///
     /// # Errors
     ///
-    /// If there is no such webhook or dead letter, if its event has been forgotten, or the store's.
+    /// If there is no such webhook or dead letter, if its event has been forgotten, if another coordinator delivers, or
+    /// the store's.
     pub async fn redeliver(&self, webhook: &str, number: u64) -> Result<(), Error> {
         self.command(webhook, |reply| Command::Redeliver(number, reply)).await
     }
@@ -152,7 +174,7 @@ impl Webhooks {
     ///
     /// # Errors
     ///
-    /// If there is no such webhook or dead letter, or the store's.
+    /// If there is no such webhook or dead letter, if another coordinator delivers, or the store's.
     pub async fn delete(&self, webhook: &str, number: u64) -> Result<(), Error> {
         self.command(webhook, |reply| Command::Delete(number, reply)).await
     }

@@ -37,6 +37,10 @@ fn headline(message: &Message) -> String {
         (Topic::Waiting, _) => format!("{name} waits for approval"),
         (Topic::Expiring, _) => format!("{name} is about to time out"),
         (Topic::Resolved, Some(resolution)) => format!("{name} {}", outcome(gate.status, resolution)),
+        (Topic::BreakGlass, Some(Resolution { by: Some(by), .. })) => {
+            format!("Break-glass: {name} was approved by {by}")
+        }
+        (Topic::BreakGlass, _) => format!("Break-glass: {name} was approved"),
         (Topic::Resolved, None) => format!("{name} is resolved"),
     }
 }
@@ -48,7 +52,10 @@ fn outcome(status: Status, resolution: &Resolution) -> String {
         of => format!(" for {of}"),
     };
     match (resolution.cause, status) {
+        (Cause::Timeout, Status::Approved) => "was approved, as nobody decided in time".to_owned(),
+        (Cause::Timeout, Status::Rejected) => "was rejected, as nobody decided in time".to_owned(),
         (Cause::Timeout, _) => "timed out".to_owned(),
+        (Cause::BreakGlass, _) => format!("was approved{by}{of}, breaking the glass"),
         (Cause::Policy, Status::Approved) => "was approved by a rule".to_owned(),
         (Cause::Policy, _) => "was rejected by a rule".to_owned(),
         (Cause::AutoApprove, _) => "was approved by itself".to_owned(),

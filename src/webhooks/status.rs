@@ -8,6 +8,8 @@ use crate::domain::Revision;
 /// How a webhook fares.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
+    /// Another coordinator delivers, and knows the rest.
+    pub is_elsewhere: bool,
     /// Every event up to this one is settled, and will not be told again.
     pub place: Revision,
     /// Messages that wait or are under way.
@@ -31,7 +33,13 @@ impl Shared {
     }
 
     pub(super) fn tell(&self, place: Revision, pending: usize, dead_letters: usize) {
-        self.with(|status| (status.place, status.pending, status.dead_letters) = (place, pending, dead_letters));
+        self.with(|status| {
+            *status = Status { is_elsewhere: false, place, pending, dead_letters, ..status.clone() };
+        });
+    }
+
+    pub(super) fn clear(&self, is_elsewhere: bool) {
+        self.with(|status| *status = Status { is_elsewhere, ..Status::default() });
     }
 
     pub(super) fn succeeded(&self, now: SystemTime) {

@@ -9,11 +9,12 @@ use tokio::time::{Instant, timeout};
 
 use super::lanes::Failure;
 use super::*;
-use crate::coordinator::{Call, Clock, Retention, WaitQuery, Waiter};
-use crate::domain::{Ballot, GateName, Prefix, Principal, Spec};
+use crate::coordinator::{Call, Caller, Clock, Retention, WaitQuery};
+use crate::domain::{Ballot, GateName, Prefix, Principal, Spec, Waiter};
 use crate::store::memory::Memory;
 use crate::store::{Outbox, OutboxChange, Store};
 
+mod leading;
 mod letters;
 mod places;
 mod warnings;
@@ -22,7 +23,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A coordinator with one webhook, whose couriers can be stopped and started.
 struct World {
-    store: Arc<Memory>,
+    store: Arc<dyn Store>,
     coordinator: Arc<Coordinator>,
     webhook: Webhook,
     running: Option<Running>,
@@ -80,9 +81,10 @@ impl World {
     }
 
     fn with(retention: Retention) -> Self {
-        let begin = Instant::now();
-        let clock = Clock::new(SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE, move || begin.elapsed());
-        let store = Arc::new(Memory::new());
+        Self::of(Arc::new(Memory::new()), clock(), retention)
+    }
+
+    fn of(store: Arc<dyn Store>, clock: Clock, retention: Retention) -> Self {
         let coordinator = Coordinator::new(store.clone(), clock, retention);
         let running = Arc::clone(&coordinator);
         tokio::spawn(async move { running.run().await });
@@ -162,13 +164,19 @@ impl World {
     }
 
     async fn approve(&self, gate: &str) {
-        let ballot = Ballot::from(call().principal);
+        let ballot = Ballot::from(call().caller.identity);
         self.coordinator.approve(&call(), &name(gate), ballot, false).await.unwrap();
     }
 
     async fn saved(&self) -> Outbox {
         self.store.outbox(&self.webhook.name).await.unwrap().unwrap()
     }
+}
+
+/// A clock that follows the paused time of a test.
+fn clock() -> Clock {
+    let begin = Instant::now();
+    Clock::new(SystemTime::UNIX_EPOCH + 1_000_000 * MINUTE, move || begin.elapsed())
 }
 
 fn name_of_webhook(text: &str) -> WebhookName {
@@ -180,7 +188,7 @@ fn name(text: &str) -> GateName {
 }
 
 fn call() -> Call {
-    Call { principal: Principal::parse("alice").unwrap(), request: None }
+    Call { caller: Caller::unrestricted(Principal::parse("alice").unwrap().into()), request: None }
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,10 +213,38 @@ async fn a_webhook_is_told_what_it_asks_for_in_order() {
     world.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_broken_glass_is_told_as_such_and_as_a_resolution_to_who_asks_for_it() {
+    let (alone, resolved) = ("break_glass a", "resolved a");
+    for (topics, expected) in [
+        (vec![Topic::BreakGlass], vec![alone]),
+        (vec![Topic::Resolved], vec![resolved]),
+        (Topic::ALL.to_vec(), vec![resolved, alone]),
+    ] {
+        let mut world = World::new();
+        world.webhook.topics = topics;
+        world.start().await;
+        world.coordinator.create(&call(), &name("a"), Spec::default()).await.unwrap();
+        let ballot = Ballot { comment: "the site is down".into(), ..Ballot::from(call().caller.identity) };
+        let broken = world.coordinator.break_glass(&call(), &name("a"), ballot, false).await.unwrap().gate;
+        for expected in expected {
+            let post = world.post().await;
+            assert_eq!(post.told(), expected);
+            assert_eq!(post.body["data"]["event"]["gate"]["resolution"]["cause"], "CAUSE_BREAK_GLASS");
+            post.answer.send(Ok(())).unwrap();
+        }
+        world.is_silent_for(MINUTE).await;
+        world.stop().await;
+        assert_eq!(world.saved().await.place, broken.revision);
+        world.start().await;
+        world.is_silent_for(MINUTE).await;
+    }
+}
+
 impl World {
     /// Approves a gate that is new, or has been reset.
     async fn approve_new(&self, gate: &str) {
-        match self.coordinator.get(&name(gate), None).await {
+        match self.coordinator.get(&Caller::anonymous(), &name(gate), None).await {
             Ok(_) => drop(self.coordinator.reset(&call(), &name(gate)).await.unwrap()),
             Err(_) => drop(self.coordinator.create(&call(), &name(gate), Spec::default()).await.unwrap()),
         }

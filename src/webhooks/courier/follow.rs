@@ -7,7 +7,7 @@ use super::{Courier, PAGE};
 use crate::coordinator::{DeadlinePlace, StoreError, Topic};
 use crate::domain::{Event, EventKind, GateName, Revision};
 use crate::webhooks::lanes::{Origin, Parcel};
-use crate::webhooks::message::{Message, topic_of};
+use crate::webhooks::message::{Message, topics_of};
 
 impl Courier {
     /// Reads on in the log.
@@ -53,8 +53,10 @@ impl Courier {
             return Ok(());
         }
         let origin = Origin::Event(event.revision());
-        if let Some(topic) = topic_of(&event).filter(|topic| self.webhook.topics.contains(topic)) {
-            self.push(origin, topic, Arc::clone(&event), event.time);
+        for topic in topics_of(&event) {
+            if self.webhook.topics.contains(topic) {
+                self.push(origin, *topic, Arc::clone(&event), event.time);
+            }
         }
         let deadline = event.gate.deadline.filter(|_| event.kind == EventKind::Waiting);
         if let Some(deadline) = deadline.filter(|_| self.webhook.topics.contains(&Topic::Expiring)) {

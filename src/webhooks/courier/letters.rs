@@ -27,7 +27,7 @@ impl Courier {
         tracing::error!("webhook {name} gave up {topic} of {gate} ({message_id}) after {attempts} attempts: {problem}");
         self.next_letter = self.next_letter.max(number + 1);
         self.letters.insert(number);
-        self.put.push(DeadLetter {
+        let letter = DeadLetter {
             number,
             message_id,
             topic: message.topic,
@@ -37,7 +37,8 @@ impl Courier {
             attempts,
             problem: problem.chars().take(PROBLEM_MAX).collect(),
             time: self.coordinator.now(),
-        });
+        };
+        self.put.insert(number, letter);
         if self.letters.len() > LETTERS_MAX
             && let Some(oldest) = self.letters.first().copied()
         {
@@ -56,27 +57,25 @@ impl Courier {
             self.redelivering.remove(&number);
         }
         if self.letters.remove(&number) {
-            self.put.retain(|letter| letter.number != number);
+            self.put.remove(&number);
             self.remove.push(number);
             self.changed();
         }
     }
 
     /// Does what an operator asks for.
-    pub(super) async fn obey(&mut self, command: Command) -> Result<(), StoreError> {
+    pub(super) async fn obey(&mut self, command: Command) {
         let (reply, answer) = match command {
             Command::Redeliver(number, reply) => (reply, self.redeliver(number).await),
             Command::Delete(number, reply) if self.letters.contains(&number) => {
                 self.discard(number);
-                self.save().await?;
                 // Gone only once that is durable.
-                (reply, if self.remove.is_empty() { Ok(()) } else { Err(StoreError::Full.into()) })
+                (reply, self.save_now().await.map_err(Error::from))
             }
             Command::Delete(number, reply) => (reply, Err(self.no_letter(number))),
         };
         // Who asked may have gone.
         drop(reply.send(answer));
-        Ok(())
     }
 
     /// Notes that a dead letter is to be delivered. It stays a dead letter until it is.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::domain::{Ballot, Command, GateName, Principal, Revision, Spec, Uid, decide};
+use crate::domain::{Ballot, Command, GateName, OnTimeout, Principal, Revision, Spec, Uid, decide};
 
 fn sender() -> Sender {
     Sender { store_id: "0b8c4a3e".into(), public_url: "https://gates.example.org".into() }
@@ -40,31 +40,37 @@ fn reject(comment: &str) -> Command {
     Command::Reject(Ballot { comment: comment.into(), ..Ballot::from(who("alice")) })
 }
 
+fn break_glass(comment: &str) -> Command {
+    Command::BreakGlass(Ballot { comment: comment.into(), ..Ballot::from(who("alice")) })
+}
+
 fn reset() -> Command {
     Command::Reset { by: who("ops") }
 }
 
 fn delete() -> Command {
-    Command::Delete { by: who("ops"), etag: None }
+    Command::Delete { by: who("ops").into(), etag: None }
 }
 
 fn message(topic: Topic, event: &Arc<Event>) -> Message {
     Message { topic, event: Arc::clone(event), time: event.time }
 }
 
-fn topics(commands: Vec<Command>) -> Vec<Option<Topic>> {
-    events(commands).iter().map(|event| topic_of(event)).collect()
+fn topics(commands: Vec<Command>) -> Vec<&'static [Topic]> {
+    events(commands).iter().map(|event| topics_of(event)).collect()
 }
 
 #[test]
 fn a_round_is_told_once_when_it_waits_and_once_when_it_ends() {
-    let (waiting, resolved) = (Some(Topic::Waiting), Some(Topic::Resolved));
+    let (none, waiting, resolved) = ([].as_slice(), [Topic::Waiting].as_slice(), [Topic::Resolved].as_slice());
     let vote = Command::Approve(Ballot::from(who("bob")));
     let two = Spec { required_approvals: 2, ..Spec::default() };
     let commands = vec![create(two), wait(), vote, reject("no"), reset(), wait(), delete()];
-    assert_eq!(topics(commands), [None, waiting, None, resolved, None, waiting, resolved]);
+    assert_eq!(topics(commands), [none, waiting, none, resolved, none, waiting, resolved]);
     let approved = Spec { auto_approve: true, ..Spec::default() };
-    assert_eq!(topics(vec![create(approved), delete()]), [resolved, None], "the deletion resolves nothing");
+    assert_eq!(topics(vec![create(approved), delete()]), [resolved, none], "the deletion resolves nothing");
+    let broken = [Topic::Resolved, Topic::BreakGlass].as_slice();
+    assert_eq!(topics(vec![create(Spec::default()), wait(), break_glass("fire")]), [none, waiting, broken]);
 }
 
 #[test]
@@ -114,6 +120,27 @@ fn a_slack_message_links_to_the_page_and_mentions_nobody() {
     let resolved: Value = serde_json::from_str(&resolved).unwrap();
     assert_eq!(resolved["text"], "release-42/prod was rejected by alice");
     assert_eq!(resolved["blocks"][1]["text"]["text"], format!("{evil}\n{evil}"));
+}
+
+#[test]
+fn a_slack_message_says_plainly_that_the_glass_was_broken() {
+    let events = events(vec![create(Spec::default()), wait(), break_glass("the site is down")]);
+    let told = |topic| serde_json::from_str::<Value>(&sender().slack(&message(topic, &events[2]))).unwrap();
+    assert_eq!(told(Topic::Resolved)["text"], "release-42/prod was approved by alice, breaking the glass");
+    let alone = told(Topic::BreakGlass);
+    assert_eq!(alone["text"], "Break-glass: release-42/prod was approved by alice");
+    assert_eq!(alone["blocks"][1]["text"]["text"], "the site is down");
+}
+
+#[test]
+fn a_deadline_that_decides_is_told_as_what_it_decided() {
+    let timeout = Some(Duration::from_secs(1));
+    for (on_timeout, told) in [(OnTimeout::Approve, "was approved"), (OnTimeout::Reject, "was rejected")] {
+        let commands = vec![create(Spec { timeout, on_timeout, ..Spec::default() }), wait(), Command::Expire];
+        let resolved = sender().slack(&message(Topic::Resolved, &events(commands)[2]));
+        let resolved: Value = serde_json::from_str(&resolved).unwrap();
+        assert_eq!(resolved["text"], format!("release-42/prod {told}, as nobody decided in time"));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is given up.
 
 use super::*;
+use crate::store::memory::faulty::{Fault, Faulty};
 
 /// Has one message given up, and returns its dead letter.
 async fn give_up(world: &mut World, gate: &str) -> DeadLetter {
@@ -105,6 +106,26 @@ async fn one_that_fails_again_is_the_same_dead_letter() {
     tokio::time::sleep(MINUTE).await;
     let letters = world.letters().await;
     assert_eq!((letters.len(), letters[0].number, letters[0].attempts), (1, letter.number, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_again_and_again_while_nothing_can_be_saved_is_saved_once() {
+    let store = Faulty::new(Memory::new());
+    let mut world = World::of(store.clone(), clock(), Retention::default());
+    world.start().await;
+    let letter = give_up(&mut world, "a").await;
+    store.set(Fault::Mute);
+    for _ in 0..2 {
+        world.webhooks().redeliver("ops", letter.number).await.unwrap();
+        world.post().await.answer.send(Err(failure(true))).unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    store.set(Fault::None);
+    world.approve_new("b").await;
+    assert_eq!(world.deliver().await, "resolved b");
+    world.is_silent_for(MINUTE).await;
+    assert_eq!(world.saved().await.place, world.store.revision(), "its place is held up");
+    assert_eq!(world.letters().await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! One warning before a deadline.
 
 use super::*;
+use crate::store::memory::faulty::{Fault, Faulty};
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_warned_of_once_and_in_time() {
@@ -214,4 +215,18 @@ async fn a_warning_that_is_made_again_is_the_same_message() {
         again.answer.send(Ok(())).unwrap();
         world.is_silent_for(MINUTE).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_whose_event_is_not_in_the_log_holds_up_nothing() {
+    let store = Faulty::new(Memory::new());
+    let mut world = World::of(store.clone(), clock(), Retention::default());
+    world.start().await;
+    world.wait("torn", Some(30 * MINUTE)).await;
+    assert_eq!(world.deliver().await, "waiting torn");
+    store.set(Fault::Torn);
+    world.is_silent_for(21 * MINUTE).await;
+    store.set(Fault::None);
+    world.approve_new("b").await;
+    assert_eq!(world.deliver().await, "resolved b");
 }
