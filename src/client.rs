@@ -21,11 +21,9 @@
 //! ```
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
 
-use backon::Retryable;
-use tokio::time::Instant;
-use tonic::codegen::http::Uri;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Response, Status};
 
@@ -37,51 +35,52 @@ use crate::proto::{
     WatchRequest,
 };
 
+use calls::Again;
+use endpoints::Endpoints;
 use error::root_cause;
 pub use error::{Error, Refusal};
+use token::Bearer;
+pub use token::Token;
 pub use wait::{Outcome, Update, Wait};
 pub use watch::{Notice, Watch};
 
 mod address;
 mod backoff;
+mod calls;
+mod endpoints;
 mod error;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod token;
+mod turns;
 mod wait;
 mod watch;
 mod webhooks;
 
-type WebhookCalls = WebhookServiceClient<Channel>;
+type Calls = InterceptedService<Channel, Bearer>;
+type GateCalls = GateServiceClient<Calls>;
+type WebhookCalls = WebhookServiceClient<Calls>;
 
-/// How long to try to reach an address: three lost packets of a handshake.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one attempt of a call may take: far longer than a busy disk needs, and no longer than a person waits.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often to ask a silent connection for a sign of life, as often as the coordinator sends its own.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// How long that sign may take.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer to read: a page of 100 gates or events, each below 100 KiB, with room to spare.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// A way to a coordinator: connections are made when they are first used and made again when they break. Clones share
-/// them.
+/// A way to a coordinator, or to several of one store: connections are made when they are first used and made again when
+/// they break. Clones share them.
 ///
 /// Waits and watches have a connection of their own, so that calls never queue behind them. A coordinator takes 1,024
 /// streams on one connection, and those beyond that wait for one of them to end: a program with more than 1,000 waits
 /// and watches makes more clients, with [`new`](Self::new).
 ///
 /// An attempt of a call may take ten seconds. Calls are tried again for about two seconds while the coordinator cannot be
-/// reached or says that it is unavailable.
+/// reached, or says that it is unavailable or that there are too many of them, and no sooner than it says.
 /// That is safe for calls that change something because each carries a `request_id`, a random one where the caller
 /// gave none; [`delete`](Self::delete) has none, and is tried once.
+///
+/// With several endpoints, a call goes to the one that answered last, at first to the first, and from one that fails or
+/// does not answer for two seconds to the next, at once until each was tried. A deletion goes on only from an endpoint that
+/// it was never sent to. Waits and watches begin at all of them in turn, and go on at the next when theirs is lost, be it
+/// that it has given no sign of life for ten seconds.
 #[derive(Clone, Debug)]
 pub struct Client {
-    calls: GateServiceClient<Channel>,
-    streams: GateServiceClient<Channel>,
-    webhooks: WebhookCalls,
-    address: String,
+    endpoints: Arc<Endpoints>,
 }
 
 /// What a client trusts, and what it shows of itself, where the address is `https`.
@@ -125,14 +124,15 @@ pub struct Listing {
 }
 
 impl Client {
-    /// Makes a client of the coordinator at `http://host:port`, `https://host:port` or `host:port`. Connects at the first
-    /// call, with TLS only to `https`, and then trusts the roots of the system.
+    /// Makes a client of the coordinator at `http://host:port`, `https://host:port` or `host:port`, or of several with
+    /// commas between, which serve one store. Connects at the first call, with TLS only to `https`, and then trusts the
+    /// roots of the system.
     ///
     /// Has to be called within a tokio runtime.
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] if that is no such address.
+    /// [`Error::Address`] if that is no such address, or if some have TLS and others have not.
     pub fn new(address: &str) -> Result<Self, Error> {
         Self::with_tls(address, &Tls::default())
     }
@@ -143,39 +143,41 @@ impl Client {
     ///
     /// [`Error::Address`] as [`Self::new`], [`Error::Tls`] if the certificates cannot be used.
     pub fn with_tls(address: &str, tls: &Tls) -> Result<Self, Error> {
-        let uri = address::parse(address)?;
-        let is_encrypted = uri.scheme_str() == Some("https");
-        let mut endpoint = endpoint(uri);
-        if is_encrypted {
-            endpoint = endpoint.tls_config(tls.config()).map_err(|error| Error::Tls { problem: root_cause(&error) })?;
+        let mut transports = endpoints::transports(address::parse_all(address)?);
+        if transports.iter().all(|transport| transport.uri().scheme_str() == Some("https")) {
+            let encrypted = transports.into_iter().map(|transport| transport.tls_config(tls.config()));
+            let encrypted = encrypted.collect::<Result<_, _>>();
+            transports = encrypted.map_err(|error| Error::Tls { problem: root_cause(&error) })?;
         } else if *tls != Tls::default() {
             return Err(Error::Tls { problem: format!("{address} is not an https:// address") });
         }
-        Ok(Self::over(endpoint.connect_lazy(), endpoint.connect_lazy(), endpoint.uri()))
+        Ok(Self { endpoints: Arc::new(Endpoints::new(&transports, Endpoint::connect_lazy)) })
     }
 
     /// Makes a client whose connections are made in another way: through a tunnel, a socket of another kind, or a
-    /// simulated network. `connect` is called once for calls and once for streams.
+    /// simulated network. `connect` is called for each endpoint, once for calls and once for streams.
     ///
     /// # Errors
     ///
     /// As [`Self::new`].
     pub fn with_connector(address: &str, connect: impl Fn(&Endpoint) -> Channel) -> Result<Self, Error> {
-        let endpoint = endpoint(address::parse(address)?);
-        Ok(Self::over(connect(&endpoint), connect(&endpoint), endpoint.uri()))
+        let transports = endpoints::transports(address::parse_all(address)?);
+        Ok(Self { endpoints: Arc::new(Endpoints::new(&transports, connect)) })
     }
 
-    fn over(calls: Channel, streams: Channel, address: &Uri) -> Self {
-        let address = address.to_string().trim_end_matches('/').to_owned();
-        let service = |channel| GateServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        let webhooks = WebhookServiceClient::new(calls.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Self { calls: service(calls), streams: service(streams), webhooks, address }
+    /// Shows a token with each call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Token`] if it is none, or if others could read it on its way to any of the endpoints.
+    pub fn with_token(self, token: Token) -> Result<Self, Error> {
+        Ok(Self { endpoints: Arc::new(self.endpoints.with_token(token)?) })
     }
 
-    /// Returns the coordinator's address.
+    /// Returns the coordinator's address, or those of all endpoints with commas between.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.address
+        &self.endpoints.address
     }
 
     /// Creates a gate; succeeds if it exists with an equal spec.
@@ -208,8 +210,8 @@ impl Client {
 
     /// Deletes a gate; waits on it end as rejected if it was undecided.
     pub async fn delete(&self, request: DeleteGateRequest) -> Result<(), Error> {
-        let call = |mut service: GateServiceClient<Channel>, request| async move { service.delete_gate(request).await };
-        self.attempt(&self.calls, &request, &call).await
+        let call = |mut service: GateCalls, request| async move { service.delete_gate(request).await };
+        self.call_on(|endpoint| &endpoint.calls, &request, Again::IfUnsent, call).await
     }
 
     /// Approves a gate's current round.
@@ -270,56 +272,12 @@ impl Client {
         Watch::new(self.clone(), request)
     }
 
-    // The calls are futures of a named type, not `AsyncFn`s: only so can callers spawn what makes them.
-    async fn call<R: Clone, T, F>(
-        &self,
-        request: &R,
-        call: impl Fn(GateServiceClient<Channel>, Request<R>) -> F,
-    ) -> Result<T, Error>
+    async fn call<R: Clone, T, F>(&self, request: &R, call: impl Fn(GateCalls, Request<R>) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        self.call_on(&self.calls, request, call).await
+        self.call_on(|endpoint| &endpoint.calls, request, Again::Always, call).await
     }
-
-    async fn call_on<S: Clone, R: Clone, T, F>(
-        &self,
-        service: &S,
-        request: &R,
-        call: impl Fn(S, Request<R>) -> F,
-    ) -> Result<T, Error>
-    where
-        F: Future<Output = Result<Response<T>, Status>>,
-    {
-        let begin = Instant::now();
-        let attempt = || self.attempt(service, request, &call);
-        // One attempt may have used up the time for all.
-        let again = |error: &Error| error.is_transient() && begin.elapsed() < backoff::CALL_PAUSES_MAX;
-        attempt.retry(backoff::of_calls()).when(again).await
-    }
-
-    async fn attempt<S: Clone, R: Clone, T, F>(
-        &self,
-        service: &S,
-        request: &R,
-        call: &impl Fn(S, Request<R>) -> F,
-    ) -> Result<T, Error>
-    where
-        F: Future<Output = Result<Response<T>, Status>>,
-    {
-        let mut request = Request::new(request.clone());
-        request.set_timeout(CALL_TIMEOUT);
-        let answer = call(service.clone(), request).await;
-        answer.map(Response::into_inner).map_err(|status| Error::from_status(&self.address, status))
-    }
-}
-
-fn endpoint(uri: Uri) -> Endpoint {
-    Endpoint::from(uri)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
 }
 
 fn identify(request_id: &mut String) {

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::io;
+use std::time::Duration;
 
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 use tonic_types::StatusExt;
 
 use crate::proto::ERROR_DOMAIN;
+
+/// The reason of a call that is one too many for now.
+const RATE_LIMITED: &str = "RATE_LIMITED";
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +30,18 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// The token cannot be shown. Nothing of it is told.
+    #[error("the token cannot be used: {problem}")]
+    Token {
+        /// What is wrong.
+        problem: String,
+    },
     /// No coordinator answered: nothing listens there, the connection broke, or something in between cut the call.
     #[error("cannot reach {address} ({problem})")]
     Unreachable {
-        /// The address.
+        /// The address, or with several endpoints those of all that were tried.
         address: String,
-        /// The innermost cause, such as `connection refused`.
+        /// The innermost cause, or those that differ, such as `connection refused`.
         problem: String,
         /// What the transport reported.
         #[source]
@@ -76,6 +86,8 @@ pub struct Refusal {
     pub message: String,
     /// The values that the message mentions.
     pub metadata: BTreeMap<String, String>,
+    /// How long to wait before the same call is taken, where that is known.
+    pub retry_in: Option<Duration>,
 }
 
 impl Error {
@@ -84,12 +96,43 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused(refusal) => refusal.code == Code::Unavailable,
+            Self::Refused(refusal) => refusal.code == Code::Unavailable || refusal.reason == RATE_LIMITED,
             Self::Address { .. }
             | Self::Tls { .. }
+            | Self::Token { .. }
             | Self::Deleted { .. }
             | Self::Over { .. }
             | Self::Replaced { .. } => false,
+        }
+    }
+
+    /// Says whether the call was never sent: there was no connection to send it on.
+    pub(super) fn is_unsent(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => causes(source.as_ref()).any(<dyn StdError>::is::<ConnectError>),
+            _ => false,
+        }
+    }
+
+    /// Makes one error of those of two endpoints: what a coordinator said goes before what none did.
+    pub(super) fn and(self, next: Self) -> Self {
+        match (self, next) {
+            (
+                Self::Unreachable { address, problem, source },
+                Self::Unreachable { address: other, problem: more, .. },
+            ) => {
+                let problem = if problem == more { problem } else { format!("{problem}; {more}") };
+                Self::Unreachable { address: format!("{address},{other}"), problem, source }
+            }
+            (Self::Unreachable { .. }, said) | (said, _) => said,
+        }
+    }
+
+    /// Returns how long to wait before the same call is taken, where the coordinator says so.
+    pub(super) fn retry_in(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_in,
+            _ => None,
         }
     }
 
@@ -120,7 +163,8 @@ impl Error {
     }
 
     fn refused(status: &Status, reason: String, metadata: BTreeMap<String, String>) -> Self {
-        Self::Refused(Box::new(Refusal { code: status.code(), reason, message: sentence(status), metadata }))
+        let retry_in = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        Self::Refused(Box::new(Refusal { code: status.code(), reason, message: sentence(status), metadata, retry_in }))
     }
 }
 
@@ -146,13 +190,16 @@ fn sentence(status: &Status) -> String {
 }
 
 pub(super) fn root_cause(error: &(dyn StdError + 'static)) -> String {
-    let causes = || std::iter::successors(Some(error), |&error| error.source());
-    let io_error = causes().filter_map(|error| error.downcast_ref::<io::Error>()).last();
+    let io_error = causes(error).filter_map(|error| error.downcast_ref::<io::Error>()).last();
     match io_error {
         // "connection refused" instead of "Connection refused (os error 111)".
         Some(error) if error.raw_os_error().is_some() => error.kind().to_string(),
-        _ => causes().last().map(ToString::to_string).unwrap_or_default(),
+        _ => causes(error).last().map(ToString::to_string).unwrap_or_default(),
     }
+}
+
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 #[cfg(test)]
@@ -222,5 +269,27 @@ mod tests {
         for status in expired {
             assert_eq!(Error::from_status("a", status).to_string(), "cannot reach a (no answer in time)");
         }
+    }
+
+    #[test]
+    fn all_endpoints_that_cannot_be_reached_are_told_and_what_one_said_goes_first() {
+        let lost = |address| Error::from_status(address, Status::unavailable("gone"));
+        let silent = || Error::from_status("c", Status::deadline_exceeded(""));
+        assert_eq!(lost("a").and(lost("b")).to_string(), "cannot reach a,b (gone)");
+        assert_eq!(lost("a").and(lost("b")).and(silent()).to_string(), "cannot reach a,b,c (gone; no answer in time)");
+        let details = ErrorDetails::with_error_info("DRAINING", "gatepost", HashMap::new());
+        let draining =
+            || Error::from_status("d", Status::with_error_details(Code::Unavailable, "stops", details.clone()));
+        assert!(lost("a").and(draining()).refusal("DRAINING").is_some());
+        assert!(draining().and(lost("a")).refusal("DRAINING").is_some());
+    }
+
+    #[test]
+    fn only_a_call_without_a_connection_was_never_sent() {
+        let refused = ConnectError(Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)));
+        assert!(Error::from_status("a", Status::from_error(Box::new(refused))).is_unsent());
+        let broken = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert!(!Error::from_status("a", Status::from_error(Box::new(broken))).is_unsent());
+        assert!(!Error::from_status("a", Status::unavailable("drains")).is_unsent());
     }
 }

@@ -5,12 +5,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use tokio::io::DuplexStream;
 use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_stream::{Stream, StreamExt};
+use tonic::codegen::http::Uri;
 use tonic::transport::Server;
 use tonic::{Code, Request};
 use tonic_types::{ErrorDetails, StatusExt};
+use tower::util::BoxCloneSyncService;
 
 use super::*;
 use crate::proto::gate_service_server::{GateService, GateServiceServer};
@@ -18,6 +22,8 @@ use crate::proto::{
     EventType, GateStatus, Heartbeat, ListEventsResponse, ListGatesResponse, ResetGatesResponse, Spec, WaitResponse,
     WatchCreated, WatchProgress, WatchResponse, wait_response,
 };
+
+mod several;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -30,6 +36,7 @@ struct Script {
     watches_asked: Mutex<Vec<WatchRequest>>,
     approvals: Mutex<VecDeque<Result<Gate, Status>>>,
     approvals_asked: Mutex<Vec<ApproveRequest>>,
+    deletions: Mutex<VecDeque<Result<(), Status>>>,
     pages: Mutex<VecDeque<ListGatesResponse>>,
 }
 
@@ -81,7 +88,7 @@ impl GateService for Script {
     }
 
     async fn delete_gate(&self, _: Request<DeleteGateRequest>) -> Result<Response<()>, Status> {
-        Err(Status::unimplemented(""))
+        next(&self.deletions)?.map(Response::new)
     }
 
     async fn reject(&self, _: Request<RejectRequest>) -> Result<Response<Gate>, Status> {
@@ -107,18 +114,25 @@ fn client_of(script: &Arc<Script>) -> Client {
 }
 
 /// Does the same through a server with other limits.
-fn client_through(script: &Arc<Script>, mut server: Server) -> Client {
+fn client_through(script: &Arc<Script>, server: Server) -> Client {
+    let connect = connector(script, server);
+    Client::with_connector("scripted:1", |endpoint| endpoint.connect_with_connector_lazy(connect.clone())).unwrap()
+}
+
+/// Makes a connection in memory to the coordinator at an address.
+type Connect = BoxCloneSyncService<Uri, TokioIo<DuplexStream>, std::io::Error>;
+
+/// Connects to a server of the script.
+fn connector(script: &Arc<Script>, mut server: Server) -> Connect {
     let (connections, accepted) = tokio::sync::mpsc::unbounded_channel();
     let service = GateServiceServer::from_arc(script.clone());
     let incoming = UnboundedReceiverStream::new(accepted).map(Ok::<_, std::io::Error>);
     tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
-    let connector = tower::service_fn(move |_| {
+    BoxCloneSyncService::new(tower::service_fn(move |_| {
         let (here, there) = tokio::io::duplex(64 * 1024);
         let sent = connections.send(there).map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
-        std::future::ready(sent.map(|()| hyper_util::rt::TokioIo::new(here)))
-    });
-    let channel = || Endpoint::from_static("http://scripted:1").connect_with_connector_lazy(connector.clone());
-    Client::over(channel(), channel(), &"http://scripted:1".parse().unwrap())
+        std::future::ready(sent.map(|()| TokioIo::new(here)))
+    }))
 }
 
 fn answers<T: Send + 'static>(answers: Vec<Result<T, Status>>) -> Answers<T> {
@@ -304,6 +318,47 @@ async fn a_call_is_repeated_with_the_same_request_id_while_the_coordinator_is_un
     assert!(asked.len() == 3 && asked.iter().all(|request| *request == asked[0] && !request.request_id.is_empty()));
 }
 
+/// Refuses a call that is one too many for now.
+fn too_soon<T>(wait: Duration) -> Result<T, Status> {
+    let mut details = ErrorDetails::with_error_info("RATE_LIMITED", "gatepost", HashMap::new());
+    details.set_retry_info(Some(wait));
+    Err(Status::with_error_details(Code::ResourceExhausted, "too many calls", details))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_one_too_many_is_repeated_no_sooner_than_it_may() {
+    let script = Arc::new(Script::default());
+    let approved = || Ok(gate("u", 1, GateStatus::Approved));
+    *script.approvals.lock().unwrap() = [too_soon(Duration::from_millis(1_500)), approved()].into();
+    let begin = Instant::now();
+    client_of(&script).approve(ApproveRequest::default()).await.unwrap();
+    assert_eq!(begin.elapsed().as_millis() / 100, 15);
+
+    // Longer than a person waits at a prompt.
+    *script.approvals.lock().unwrap() = [too_soon(Duration::from_secs(3)), approved()].into();
+    let error = client_of(&script).approve(ApproveRequest::default()).await.unwrap_err();
+    assert_eq!(error.refusal("RATE_LIMITED").unwrap().retry_in, Some(Duration::from_secs(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_and_watches_that_are_one_too_many_begin_when_they_may() {
+    let wait = Duration::from_secs(90);
+    let script = Arc::new(Script::default());
+    *script.waits.lock().unwrap() =
+        [answers(vec![too_soon(wait)]), answers(vec![shows(1, GateStatus::Approved)])].into();
+    let begin = Instant::now();
+    client_of(&script).wait(request()).outcome().await.unwrap();
+    assert_eq!(begin.elapsed().as_secs(), 90);
+
+    let first = WatchResponse { progress: Some(WatchProgress { revision: 9 }), ..WatchResponse::default() };
+    *script.watches.lock().unwrap() = [answers(vec![too_soon(wait)]), answers(vec![Ok(first)])].into();
+    let mut watch = client_of(&script).watch(WatchRequest::default());
+    let begin = Instant::now();
+    assert!(matches!(watch.next().await, Ok(Some(Notice::Disconnected { retry_in, .. })) if retry_in == wait));
+    assert!(matches!(watch.next().await, Ok(Some(Notice::Progress(9)))));
+    assert_eq!(begin.elapsed().as_secs(), 90);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_not_answered_ends() {
     let script = Arc::new(Script::default());
@@ -312,7 +367,7 @@ async fn a_call_that_is_not_answered_ends() {
     let error = client_of(&script).approve(ApproveRequest::default()).await.unwrap_err();
 
     assert_eq!(error.to_string(), "cannot reach http://scripted:1 (no answer in time)");
-    assert!((CALL_TIMEOUT..CALL_TIMEOUT * 2).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+    assert!((calls::TIMEOUT..calls::TIMEOUT * 2).contains(&begin.elapsed()), "{:?}", begin.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,6 @@ use tonic::Status;
 
 use memory::{Memory, Next};
 
-use super::backoff::Pauses;
 use super::{Client, Error, stream};
 use crate::proto::wait_response::Message;
 use crate::proto::{Gate, GateStatus, WaitRequest};
@@ -108,9 +107,10 @@ fn is_terminal(status: GateStatus) -> bool {
 fn updates(client: Client, request: WaitRequest) -> impl Stream<Item = Result<Update, Error>> + Send {
     async_stream::stream! {
         let mut memory = Memory::new(request);
-        let mut pauses = Pauses::new();
+        let mut turns = client.endpoints.turns_of_stream();
         loop {
-            let mut service = client.streams.clone();
+            let endpoint = client.endpoints.at(&turns);
+            let mut service = endpoint.streams.clone();
             let opened = stream::open(service.wait(memory.request())).await;
             let lost = match opened {
                 Err(status) => status,
@@ -119,7 +119,7 @@ fn updates(client: Client, request: WaitRequest) -> impl Stream<Item = Result<Up
                         Err(status) => break status,
                         Ok(None) => break Status::unavailable("the stream ended before the round did"),
                         Ok(Some(response)) => {
-                            pauses = Pauses::new();
+                            turns.on_answer();
                             let Some(Message::Gate(gate)) = response.message else { continue };
                             if let Err(error) = memory.on_gate(&gate) {
                                 yield Err(error);
@@ -134,14 +134,14 @@ fn updates(client: Client, request: WaitRequest) -> impl Stream<Item = Result<Up
                     }
                 },
             };
-            match memory.on_error(Error::from_status(&client.address, lost)) {
+            match memory.on_error(Error::from_status(&endpoint.address, lost)) {
                 Next::GoOn => {}
                 Next::Fail(error) => {
                     yield Err(error);
                     return;
                 }
                 Next::Pause(error) => {
-                    let retry_in = pauses.next();
+                    let retry_in = turns.next(&error);
                     yield Ok(Update::Disconnected { error, retry_in });
                     tokio::time::sleep(retry_in).await;
                 }

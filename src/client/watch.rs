@@ -8,7 +8,6 @@ use tonic::Status;
 
 use memory::Memory;
 
-use super::backoff::Pauses;
 use super::{Client, Error, stream};
 use crate::proto::{Event, EventType, WatchRequest};
 
@@ -52,9 +51,10 @@ impl Watch {
 fn notices(client: Client, request: WatchRequest) -> impl Stream<Item = Result<Notice, Error>> + Send {
     async_stream::stream! {
         let mut memory = Memory::new(request);
-        let mut pauses = Pauses::new();
+        let mut turns = client.endpoints.turns_of_stream();
         loop {
-            let mut service = client.streams.clone();
+            let endpoint = client.endpoints.at(&turns);
+            let mut service = endpoint.streams.clone();
             let opened = stream::open(service.watch(memory.request())).await;
             let lost = match opened {
                 Err(status) => status,
@@ -64,9 +64,9 @@ fn notices(client: Client, request: WatchRequest) -> impl Stream<Item = Result<N
                         Ok(None) => break Status::unavailable("the stream ended"),
                         Ok(Some(response)) => response,
                     };
-                    pauses = Pauses::new();
+                    turns.on_answer();
                     if let Some(created) = response.created
-                        && let Err(error) = memory.on_created(&created, &client.address)
+                        && let Err(error) = memory.on_created(&created, &endpoint.address)
                     {
                         yield Err(error);
                         return;
@@ -84,13 +84,13 @@ fn notices(client: Client, request: WatchRequest) -> impl Stream<Item = Result<N
                     }
                 },
             };
-            let error = Error::from_status(&client.address, lost);
+            let error = Error::from_status(&endpoint.address, lost);
             // One that was too slow resumes as well: the coordinator kept what it has not read.
             if !error.is_transient() && error.refusal("WATCHER_TOO_SLOW").is_none() {
                 yield Err(error);
                 return;
             }
-            let retry_in = pauses.next();
+            let retry_in = turns.next(&error);
             yield Ok(Notice::Disconnected { error, retry_in });
             tokio::time::sleep(retry_in).await;
         }

@@ -1,6 +1,8 @@
 //! The calls about webhooks.
 
-use super::{Client, Error};
+use super::calls::Again;
+use super::endpoints::Endpoint;
+use super::{Client, Error, WebhookCalls};
 use crate::proto::{
     DeadLetter, DeleteDeadLetterRequest, ListDeadLettersRequest, ListWebhooksRequest, RedeliverDeadLetterRequest,
     Webhook,
@@ -10,7 +12,7 @@ impl Client {
     /// Lists the coordinator's webhooks, with how they fare.
     pub async fn webhooks(&self) -> Result<Vec<Webhook>, Error> {
         let request = ListWebhooksRequest {};
-        let answer = self.call_on(&self.webhooks, &request, |mut service, request| async move {
+        let answer = self.call_on(webhooks, &request, Again::Always, |mut service, request| async move {
             service.list_webhooks(request).await
         });
         Ok(answer.await?.webhooks)
@@ -20,7 +22,7 @@ impl Client {
     pub async fn dead_letters(&self, mut request: ListDeadLettersRequest) -> Result<Vec<DeadLetter>, Error> {
         let mut letters = Vec::new();
         loop {
-            let page = self.call_on(&self.webhooks, &request, |mut service, request| async move {
+            let page = self.call_on(webhooks, &request, Again::Always, |mut service, request| async move {
                 service.list_dead_letters(request).await
             });
             let page = page.await?;
@@ -34,14 +36,17 @@ impl Client {
 
     /// Puts a dead letter back to delivery.
     pub async fn redeliver(&self, request: RedeliverDeadLetterRequest) -> Result<(), Error> {
-        let call =
-            |mut service: super::WebhookCalls, request| async move { service.redeliver_dead_letter(request).await };
-        self.attempt(&self.webhooks, &request, &call).await
+        let call = |mut service: WebhookCalls, request| async move { service.redeliver_dead_letter(request).await };
+        self.call_on(webhooks, &request, Again::IfUnsent, call).await
     }
 
     /// Removes a dead letter.
     pub async fn delete_dead_letter(&self, request: DeleteDeadLetterRequest) -> Result<(), Error> {
-        let call = |mut service: super::WebhookCalls, request| async move { service.delete_dead_letter(request).await };
-        self.attempt(&self.webhooks, &request, &call).await
+        let call = |mut service: WebhookCalls, request| async move { service.delete_dead_letter(request).await };
+        self.call_on(webhooks, &request, Again::IfUnsent, call).await
     }
+}
+
+fn webhooks(endpoint: &Endpoint) -> &WebhookCalls {
+    &endpoint.webhooks
 }

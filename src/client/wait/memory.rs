@@ -96,7 +96,13 @@ mod tests {
 
     fn refusal(code: Code, reason: &str, next_round: &str) -> Error {
         let metadata = BTreeMap::from([("next_round".to_owned(), next_round.to_owned())]);
-        Error::Refused(Box::new(Refusal { code, reason: reason.into(), message: String::new(), metadata }))
+        Error::Refused(Box::new(Refusal {
+            code,
+            reason: reason.into(),
+            message: String::new(),
+            metadata,
+            retry_in: None,
+        }))
     }
 
     fn round_reset(next_round: &str) -> Error {
