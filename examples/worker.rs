@@ -1,11 +1,11 @@
-//! A worker that deploys once somebody has approved: `cargo run --example worker -- release-42/prod`.
+//! A worker that deploys once somebody has approved: `cargo run --example worker -- release-42/db`.
 
 use gatepost::client::{Client, Error, Outcome};
 use gatepost::proto::{Duration, Spec, WaitRequest, Waiter};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    let gate = std::env::args().nth(1).unwrap_or_else(|| "release-42/prod".to_owned());
+    let gate = std::env::args().nth(1).unwrap_or_else(|| "release-42/db".to_owned());
     let client = Client::new("http://127.0.0.1:7070")?;
 
     // With a spec the gate is created where it is missing; the first wait starts the five minutes.

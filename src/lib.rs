@@ -1,5 +1,6 @@
 //! gatepost: a distributed approval-gate coordinator over gRPC.
 
+pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod policy;
 pub mod proto;
 pub mod server;
 pub mod store;
+pub mod transfer;
 pub mod webhooks;
 
 // README's Rust compiles.

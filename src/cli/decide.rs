@@ -19,6 +19,15 @@ pub(super) struct ApproveArgs {
     #[arg(long, short = 'm', value_name = "TEXT", default_value = "", hide_default_value = true)]
     comment: String,
 
+    /// Approve whatever the gate asks for, and say why; needs a permission of its own, and everybody is told
+    #[arg(
+        long,
+        value_name = "REASON",
+        conflicts_with = "comment",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
+    break_glass: Option<String>,
+
     /// A value handed to the workers: JSON, or else a string; can be repeated
     #[arg(long = "input", value_name = "KEY=JSON", value_parser = input)]
     inputs: Vec<(String, Value)>,
@@ -72,9 +81,18 @@ struct DecisionArgs {
 /// Approves a gate and tells what that came to.
 pub(super) async fn approve(globals: &Globals, args: ApproveArgs) -> Result<(), Failure> {
     let DecisionArgs { round, etag, subject_digest, on_behalf_of, validate_only, request_id } = args.decision;
-    let (gate, comment, inputs) = (args.gate, args.comment, inputs(args.inputs)?);
-    let request =
-        ApproveRequest { gate, round, etag, subject_digest, comment, inputs, request_id, on_behalf_of, validate_only };
+    let request = ApproveRequest {
+        gate: args.gate,
+        round,
+        etag,
+        subject_digest,
+        comment: args.comment,
+        inputs: inputs(args.inputs)?,
+        request_id,
+        on_behalf_of,
+        validate_only,
+        break_glass_reason: args.break_glass.unwrap_or_default(),
+    };
     let client = globals.client()?;
     let before = match globals.output {
         Output::Text => repeated(&client, &request).await?,

@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,7 +12,7 @@ use super::failure::{Failure, chain};
 use super::telemetry::Telemetry;
 use super::{SERVER_DEFAULT, ServerArgs, exit, output, sentence, text, wait};
 use crate::client::{Client, Outcome};
-use crate::config::{self, Config, LogFormat};
+use crate::config::{self, Age, Config, LogFormat, ServeArgs, StoreArgs};
 use crate::proto::{self, Gate, GateStatus, Spec, WaitRequest};
 use crate::server::Server;
 
@@ -28,11 +27,9 @@ const STEPS: [Step; 6] = [
 ];
 
 /// Memory for the temporary store's page cache: a handful of gates.
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
-/// Connections at a time: the steps and the person, and some of everybody who tries it.
-const CONNECTIONS_MAX: usize = 64;
+const CACHE_MIB: u64 = 8;
 /// How long the temporary coordinator may take to end; nobody is connected by then.
-const DRAIN: Duration = Duration::from_secs(1);
+const DRAIN_SECONDS: u64 = 1;
 
 /// The flags of `gatepost demo`.
 #[derive(Args)]
@@ -72,20 +69,18 @@ pub(super) async fn run(args: DemoArgs) -> Result<u8, Failure> {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = TcpListener::bind(loopback).await.map_err(|error| failed(&error))?;
     let listen = listener.local_addr().map_err(|error| failed(&error))?;
-    let data_dir = directory.path().to_owned();
-    let config = Config {
-        listen,
-        data_dir,
-        cache_bytes: CACHE_BYTES,
-        retention_age: None,
-        retention_events: None,
-        connections_max: CONNECTIONS_MAX,
-        drain: DRAIN,
-        public_url: None,
-        tls: None,
-        rules: Arc::default(),
-        webhooks: Vec::new(),
+    let args_of_server = ServeArgs {
+        listen: Some(listen),
+        store: StoreArgs {
+            data_dir: Some(directory.path().to_owned()),
+            cache_mib: Some(CACHE_MIB),
+            ..StoreArgs::default()
+        },
+        retention: Some(Age(None)),
+        drain_seconds: Some(DRAIN_SECONDS),
+        ..ServeArgs::default()
     };
+    let config = Config::new(args_of_server)?;
 
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::open(&config).await.map_err(|error| failed(&error))?;

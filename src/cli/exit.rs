@@ -6,7 +6,7 @@ use crate::client::Outcome;
 pub(super) const OK: u8 = 0;
 /// Something went wrong.
 pub(super) const ERROR: u8 = 1;
-/// The gate was rejected, or deleted before it was decided.
+/// The gate was rejected, or deleted before it was decided; or somebody may not do what was asked of `can`.
 pub(super) const REJECTED: u8 = 10;
 /// The gate timed out.
 pub(super) const TIMED_OUT: u8 = 11;

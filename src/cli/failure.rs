@@ -2,6 +2,7 @@
 
 use super::{exit, output, text};
 use crate::client::{Error, Refusal};
+use crate::config;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(super) enum Failure {
     Usage(String),
     /// Something on this side, said in full.
     Here(String),
+    /// Some things on this side, each said in full.
+    Many(Vec<String>),
     /// Ctrl-C, with what that leaves behind.
     Interrupted(String),
     /// Nobody reads the output any more, as in `gatepost list | head -1`.
@@ -24,6 +27,11 @@ impl Failure {
         match self {
             Self::Client(error) => output::error(&text::escape(&advice(error))),
             Self::Usage(message) | Self::Here(message) => output::error(&text::escape(message)),
+            Self::Many(problems) => {
+                for problem in problems {
+                    output::error(&text::escape(problem));
+                }
+            }
             Self::Interrupted(message) => output::note(&format!("interrupted: {message}")),
             Self::PipeClosed => {}
         }
@@ -32,7 +40,7 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Client(Error::Deleted { .. }) => exit::REJECTED,
-            Self::Client(_) | Self::Here(_) => exit::ERROR,
+            Self::Client(_) | Self::Here(_) | Self::Many(_) => exit::ERROR,
             Self::Usage(_) => exit::USAGE,
             Self::Interrupted(_) => exit::INTERRUPTED,
             Self::PipeClosed => exit::OK,
@@ -43,6 +51,13 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Client(error)
+    }
+}
+
+/// What is wrong with the configuration.
+impl From<Vec<config::Error>> for Failure {
+    fn from(problems: Vec<config::Error>) -> Self {
+        Self::Many(problems.iter().map(ToString::to_string).collect())
     }
 }
 
@@ -62,9 +77,12 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 fn advice(error: &Error) -> String {
     match error {
-        Error::Address { .. } => format!("{error}: give --server as http://host:port"),
+        Error::Address { .. } => format!("{error}: give --server as http://host:port; several as A,B,C"),
         Error::Unreachable { .. } => format!("{error}: start it with `gatepost serve`, or name another with --server"),
         Error::Refused(refusal) => refused(refusal),
+        Error::Token { .. } => {
+            format!("{error}: look at --token-file, or give --token-over-http if the network is trusted")
+        }
         Error::Tls { .. } => format!("{error}: look at --cacert, --cert and --key"),
         Error::Deleted { .. } | Error::Over { .. } | Error::Replaced { .. } => error.to_string(),
     }
@@ -90,6 +108,10 @@ fn refused(refusal: &Refusal) -> String {
             let at = value("time").map(|time| format!(" at {time}")).unwrap_or_default();
             format!("{gate} {ended}{by}{at}: `gatepost reset {gate}` begins a new round")
         }
+        ("TOO_EARLY", Some(gate)) => match value("not_before") {
+            Some(time) => format!("{gate} cannot be approved before {time}: approve it then"),
+            None => format!("{gate} cannot be approved before somebody has waited on it for a while"),
+        },
         // The coordinator's own sentences say what to do.
         _ => refusal.message.clone(),
     }
@@ -104,7 +126,7 @@ mod tests {
     fn told(reason: &str, metadata: &[(&str, &str)]) -> String {
         let metadata: BTreeMap<_, _> = metadata.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
         let (code, message) = (tonic::Code::FailedPrecondition, "said by\nthe server".to_owned());
-        let refusal = Refusal { code, reason: reason.into(), message, metadata };
+        let refusal = Refusal { code, reason: reason.into(), message, metadata, retry_in: None };
         text::escape(&advice(&Error::Refused(Box::new(refusal))))
     }
 
@@ -125,6 +147,10 @@ mod tests {
         );
         let by_nobody = [("gate", "a"), ("status", "TIMED_OUT"), ("by", "")];
         assert_eq!(told("GATE_ALREADY_RESOLVED", &by_nobody), "a timed out: `gatepost reset a` begins a new round");
+        let early = [("gate", "a"), ("not_before", "2026-01-02T15:04:05Z")];
+        assert_eq!(told("TOO_EARLY", &early), "a cannot be approved before 2026-01-02T15:04:05Z: approve it then");
+        let nobody = "a cannot be approved before somebody has waited on it for a while";
+        assert_eq!(told("TOO_EARLY", &[("gate", "a"), ("not_before", "")]), nobody);
         let odd = [("gate", "a"), ("status", "REJECTED"), ("by", "who was timed out")];
         assert_eq!(
             told("GATE_ALREADY_RESOLVED", &odd),

@@ -3,21 +3,26 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::BoolishValueParser;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::client::{Client, Tls};
+use crate::client::{Client, Tls, Token};
 use crate::config::ServeArgs;
 use failure::Failure;
 use output::Output;
 
 mod bench;
+mod can;
+mod check_config;
 mod decide;
 mod demo;
 mod evidence;
 mod exit;
+mod export;
 mod failure;
 mod follow;
 mod gates;
+mod import;
 mod live;
 mod output;
 mod rules;
@@ -25,14 +30,18 @@ mod sentence;
 mod serve;
 mod spec;
 mod status;
+mod store;
 mod table;
 mod telemetry;
 mod text;
+mod token;
 mod wait;
 mod webhooks;
 
 /// Where `gatepost serve` listens unless it is told otherwise.
 const SERVER_DEFAULT: &str = "http://127.0.0.1:7070";
+/// The variable that may hold a token.
+const TOKEN_ENV: &str = "GATEPOST_TOKEN";
 
 /// Runs the command that the process was started with, and says how the process is to end.
 pub async fn run() -> ExitCode {
@@ -56,10 +65,10 @@ struct Cli {
 }
 
 /// Which coordinator a command talks to.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Default)]
 struct ServerArgs {
     #[arg(long, env = "GATEPOST_SERVER", value_name = "URL", hide_env_values = true, help_heading = None,
-          help = format!("Address of the coordinator [default: {SERVER_DEFAULT}]"))]
+          help = format!("Address of the coordinator, or of several as A,B,C [default: {SERVER_DEFAULT}]"))]
     server: Option<String>,
 
     /// Roots that the certificate of an https:// coordinator may lead to, in PEM [default: those of the system]
@@ -73,11 +82,30 @@ struct ServerArgs {
     /// Private key of that certificate, in PEM
     #[arg(long, env = "GATEPOST_KEY", value_name = "FILE", requires = "cert", help_heading = None)]
     key: Option<PathBuf>,
+
+    /// File with the token that says who calls; `GATEPOST_TOKEN` may hold the token itself
+    #[arg(long, env = "GATEPOST_TOKEN_FILE", value_name = "FILE", help_heading = None)]
+    token_file: Option<PathBuf>,
+
+    /// Send the token over plain HTTP to other hosts too, where whoever is in between can read it
+    #[arg(long, env = "GATEPOST_TOKEN_OVER_HTTP", value_parser = BoolishValueParser::new(), help_heading = None)]
+    token_over_http: bool,
 }
 
 impl ServerArgs {
     fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::with_tls(self.server.as_deref().unwrap_or(SERVER_DEFAULT), &self.tls()?)?)
+        let client = Client::with_tls(self.server.as_deref().unwrap_or(SERVER_DEFAULT), &self.tls()?)?;
+        match self.token() {
+            Some(token) if self.token_over_http => Ok(client.with_token(token.even_over_http())?),
+            Some(token) => Ok(client.with_token(token)?),
+            None => Ok(client),
+        }
+    }
+
+    /// The token, never from the command line: everybody on the host can read that.
+    fn token(&self) -> Option<Token> {
+        let text = || std::env::var(TOKEN_ENV).ok().filter(|text| !text.is_empty());
+        self.token_file.clone().map(Token::in_file).or_else(|| text().map(Token::new))
     }
 
     fn tls(&self) -> Result<Tls, Failure> {
@@ -154,9 +182,26 @@ enum Verb {
     /// Try the rules that decide gates without a person
     #[command(subcommand)]
     Rules(rules::RulesVerb),
+    /// Say whether somebody may do something to a gate, by the grants of a configuration file, and why
+    Can(can::CanArgs),
     /// Show how webhooks fare, and deal with what they gave up
     #[command(subcommand)]
     Webhooks(webhooks::Action),
+    /// Check a configuration file as `serve` would read it
+    CheckConfig(check_config::CheckConfigArgs),
+    /// Make tokens, which say who calls
+    #[command(subcommand)]
+    Token(token::TokenVerb),
+    /// Write all that a store holds to a file; one of sled must not be open at a coordinator
+    ///
+    /// The file is for `gatepost import`, into a store of any kind, and for backups. It holds what the store holds: keep it as
+    /// safe.
+    Export(export::ExportArgs),
+    /// Fill an empty store with what `gatepost export` wrote
+    ///
+    /// Nothing is written unless the file is whole and the store empty, and all of the store is compared with the file in the
+    /// end. Revisions and etags become others.
+    Import(import::ImportArgs),
     /// Run a deployment pipeline with two gates to approve
     Demo(demo::DemoArgs),
     /// Measure what this host can bear
@@ -170,6 +215,7 @@ enum Verb {
 
 async fn dispatch(Cli { verb }: Cli) -> Result<u8, Failure> {
     match verb {
+        Verb::Can(args) => return can::run(&args),
         Verb::Wait(OnGates { args, globals }) => return wait::run(&globals, args).await,
         Verb::Demo(args) => return demo::run(args).await,
         Verb::Serve(args) => serve::run(args).await?,
@@ -185,6 +231,10 @@ async fn dispatch(Cli { verb }: Cli) -> Result<u8, Failure> {
         Verb::History(OnGates { args, globals }) => follow::history(&globals, args).await?,
         Verb::Rules(verb) => rules::run(verb).await?,
         Verb::Webhooks(action) => webhooks::run(action).await?,
+        Verb::CheckConfig(args) => check_config::run(args).await?,
+        Verb::Token(verb) => token::run(verb)?,
+        Verb::Export(args) => export::run(args).await?,
+        Verb::Import(args) => import::run(args).await?,
         Verb::Bench(args) => bench::run(args).await?,
         Verb::Completions { shell } => completions(shell)?,
     }

@@ -1,9 +1,13 @@
 //! What gates and events say to people.
 
+use owo_colors::OwoColorize;
+
 use super::status::{coloured, word};
 use super::text::{duration, escape, exact, left, relative};
 use crate::domain::Principal;
-use crate::proto::{Cause, Event, EventType, Gate, GateStatus, Resolution, Verdict, Vote};
+use crate::proto::{
+    Authentication, Cause, Event, EventType, Gate, GateStatus, OnTimeout, Resolution, Spec, Timestamp, Verdict, Vote,
+};
 
 /// Why a coordinator without identities counts one vote only.
 const ONE_VOTER: &str = "without identities, all callers are one voter";
@@ -22,24 +26,68 @@ pub(super) fn outcome(gate: &Gate, now: jiff::Timestamp) -> String {
     format!("{name} {}{when}{why}", how(resolution))
 }
 
-/// Says where an undecided gate stands: `waiting, 1 of 2 approvals, 4m 12s left`.
+/// Says where an undecided gate stands: `waiting, 1 of 2 approvals, waiting for group:ops, 4m 12s left`.
 pub(super) fn standing(gate: &Gate, now: jiff::Timestamp) -> String {
     let mut said = vec![coloured(gate.status()), approvals(gate)];
     if gate.round > 1 {
         said.push(format!("round {}", gate.round));
     }
+    if let Some(time) = earliest_approval(gate).filter(|time| !is_past(time, now)) {
+        said.push(format!("approval counts in {}", left(&time, now)));
+    }
     if let (GateStatus::Waiting, Some(deadline)) = (gate.status(), &gate.deadline) {
-        said.push(format!("{} left", left(deadline, now)));
+        let left = left(deadline, now);
+        said.push(match on_timeout(gate) {
+            OnTimeout::Unspecified | OnTimeout::TimeOut => format!("{left} left"),
+            OnTimeout::Approve => format!("approved in {left} if nobody decides"),
+            OnTimeout::Reject => format!("rejected in {left} if nobody decides"),
+        });
     }
     said.join(", ")
 }
 
-/// Says how many have approved: `1 of 2 approvals`.
-pub(super) fn approvals(gate: &Gate) -> String {
-    format!("{} approval{}", count(gate), if required(gate) == 1 { "" } else { "s" })
+/// Says from when on an approval counts; none where that is not known, or any does.
+pub(super) fn earliest_approval(gate: &Gate) -> Option<Timestamp> {
+    let (wait_time, min_wait) = (gate.wait_time.as_ref()?, gate.spec.as_ref()?.min_wait.as_ref()?);
+    let mut time = Timestamp {
+        seconds: wait_time.seconds.saturating_add(min_wait.seconds),
+        nanos: wait_time.nanos.saturating_add(min_wait.nanos),
+    };
+    time.normalize();
+    Some(time)
 }
 
-/// Says the same shorter: `1 of 2`.
+fn is_past(time: &Timestamp, now: jiff::Timestamp) -> bool {
+    (time.seconds, time.nanos) <= (now.as_second(), now.subsec_nanosecond())
+}
+
+fn on_timeout(gate: &Gate) -> OnTimeout {
+    gate.spec.as_ref().map_or(OnTimeout::Unspecified, Spec::on_timeout)
+}
+
+/// Says how many have approved, and who has yet to where that is known: `1 of 2 approvals, waiting for group:ops`.
+pub(super) fn approvals(gate: &Gate) -> String {
+    let plural = if required(gate) == 1 { "" } else { "s" };
+    format!("{} approval{plural}{}", count(gate), awaited(gate))
+}
+
+/// Says the same shorter: `1 of 2, waiting for group:ops`.
+pub(super) fn progress(gate: &Gate) -> String {
+    format!("{}{}", count(gate), awaited(gate))
+}
+
+/// Names those who may approve an undecided gate and have not. Who is in a group is not known here.
+fn awaited(gate: &Gate) -> String {
+    let has_voted = |party: &String| gate.votes.iter().any(|vote| vote.voter == *party);
+    let approvers = gate.spec.iter().flat_map(|spec| &spec.approvers);
+    let awaited: Vec<_> = approvers.filter(|party| !has_voted(party)).map(|party| escape(party)).collect();
+    let all_are_needed = usize::try_from(gate.approvals_missing).is_ok_and(|missing| missing >= awaited.len());
+    let list = awaited.join(if all_are_needed { " and " } else { " or " });
+    let is_told = gate.resolution.is_none() && !list.is_empty();
+    if is_told { format!(", waiting for {list}") } else { String::new() }
+}
+
+/// Says how many alone: `1 of 2`.
 pub(super) fn count(gate: &Gate) -> String {
     let given = gate.votes.iter().filter(|vote| vote.verdict() == Verdict::Approve).count();
     format!("{given} of {}", required(gate))
@@ -64,12 +112,18 @@ pub(super) fn approved_already(gate: &Gate) -> String {
     format!("you have approved already: {} has {}{why}", escape(&gate.name), approvals(gate))
 }
 
-/// Says that an undecided gate asks for more approvals than there are voters, where that is known.
+/// Says that an undecided gate asks for more or other voters than there are, where that is known.
 pub(super) fn too_few_voters(gate: &Gate) -> Option<String> {
-    let asked = required(gate);
-    let is_short = asked > 1 && gate.resolution.is_none() && gate.requester == Principal::anonymous().as_str();
-    let name = escape(&gate.name);
-    is_short.then(|| format!("{name} asks for {asked} approvals and cannot get more than 1: {ONE_VOTER}"))
+    let anonymous = Principal::anonymous();
+    if gate.resolution.is_some() || gate.requester != anonymous.as_str() {
+        return None;
+    }
+    let (name, asked, spec) = (escape(&gate.name), required(gate), gate.spec.clone().unwrap_or_default());
+    let is_approver = spec.approvers.is_empty() || spec.approvers.iter().any(|party| party == anonymous.as_str());
+    if spec.forbid_requester == Some(true) || !is_approver {
+        return Some(format!("nobody can approve {name}: {ONE_VOTER}, {anonymous}"));
+    }
+    (asked > 1).then(|| format!("{name} asks for {asked} approvals and cannot get more than 1: {ONE_VOTER}"))
 }
 
 /// Says what happened, on one line.
@@ -112,18 +166,20 @@ pub(super) fn vote(vote: &Vote) -> String {
         Verdict::Approve => "approve",
         Verdict::Reject => "reject",
     };
-    format!("{verdict}{}{}{}", by(&vote.voter), claimed(&vote.on_behalf_of), why(&vote.comment))
+    let who = by_verified(&vote.voter, vote.authentication());
+    format!("{verdict}{who}{}{}", claimed(&vote.on_behalf_of), why(&vote.comment))
 }
 
 /// Says how a round ended and who ended it: `approved by bob on behalf of alice (claimed)`.
 pub(super) fn how(resolution: &Resolution) -> String {
     let status = coloured(resolution.status());
-    let who = format!("{}{}", by(&resolution.by), claimed(&resolution.on_behalf_of));
+    let by = by_verified(&resolution.by, resolution.authentication());
+    let who = format!("{by}{}", claimed(&resolution.on_behalf_of));
     match resolution.cause() {
         Cause::Unspecified | Cause::Decision | Cause::Timeout => format!("{status}{who}"),
         Cause::AutoApprove => format!("{status} automatically (auto_approve)"),
         Cause::Policy => format!("{status} by the rule"),
-        Cause::BreakGlass => format!("{status}{who}, overriding the gate"),
+        Cause::BreakGlass => format!("{status}{who}, {}", "breaking the glass".red()),
         Cause::Superseded => format!("{status}, superseded{who}"),
         Cause::Cancelled => format!("{status}: deleted undecided{who}"),
     }
@@ -137,6 +193,17 @@ fn by(principal: &str) -> String {
     if principal.is_empty() { String::new() } else { format!(" by {}", escape(principal)) }
 }
 
+/// Says who somebody is, and how that was verified where it was: ` by alice (token)`.
+fn by_verified(principal: &str, authentication: Authentication) -> String {
+    let how = match authentication {
+        Authentication::Unspecified | Authentication::Anonymous => "",
+        Authentication::Certificate => " (certificate)",
+        Authentication::Token => " (token)",
+        Authentication::Jwt => " (JWT)",
+    };
+    format!("{}{how}", by(principal))
+}
+
 fn claimed(on_behalf_of: &str) -> String {
     if on_behalf_of.is_empty() { String::new() } else { format!(" on behalf of {} (claimed)", escape(on_behalf_of)) }
 }
@@ -148,7 +215,7 @@ fn why(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Duration, Spec, Timestamp};
+    use crate::proto::Duration;
 
     fn now() -> jiff::Timestamp {
         jiff::Timestamp::from_second(1_767_366_248).unwrap()
@@ -188,6 +255,8 @@ mod tests {
         assert_eq!(told(GateStatus::Approved, Cause::AutoApprove, "bob"), "approved automatically (auto_approve)");
         let cancelled = told(GateStatus::Rejected, Cause::Cancelled, "bob");
         assert_eq!(cancelled, "rejected: deleted undecided by bob");
+        let broken = told(GateStatus::Approved, Cause::BreakGlass, "bob");
+        assert_eq!(broken, "approved by bob, breaking the glass");
     }
 
     #[test]
@@ -203,6 +272,43 @@ mod tests {
     }
 
     #[test]
+    fn whom_a_gate_waits_for_and_until_when_is_told() {
+        let approvers = vec!["alice".into(), "group:release-managers".into()];
+        let spec = Spec { required_approvals: 2, approvers, ..Spec::default() };
+        let alice = Vote {
+            verdict: Verdict::Approve.into(),
+            voter: "alice".into(),
+            authentication: Authentication::Token.into(),
+            ..Vote::default()
+        };
+        let gate = Gate {
+            status: GateStatus::Waiting.into(),
+            votes: vec![alice.clone()],
+            approvals_missing: 1,
+            wait_time: Some(Timestamp { seconds: 1_767_366_200, nanos: 0 }),
+            deadline: Some(Timestamp { seconds: 1_767_366_500, nanos: 0 }),
+            spec: Some(spec.clone()),
+            ..Gate::default()
+        };
+        let told = |spec: Spec| plain(&standing(&Gate { spec: Some(spec), ..gate.clone() }, now()));
+        let whom = "waiting, 1 of 2 approvals, waiting for group:release-managers";
+        assert_eq!(told(spec.clone()), format!("{whom}, 4m 12s left"));
+        let min_wait = |seconds| Some(Duration { seconds, nanos: 0 });
+        let on_timeout = OnTimeout::Approve.into();
+        let early = told(Spec { min_wait: min_wait(60), on_timeout, ..spec.clone() });
+        assert_eq!(early, format!("{whom}, approval counts in 12s, approved in 4m 12s if nobody decides"));
+        assert_eq!(told(Spec { min_wait: min_wait(48), ..spec.clone() }), format!("{whom}, 4m 12s left"));
+        assert_eq!(vote(&alice), "approve by alice (token)");
+        assert_eq!(progress(&gate), "1 of 2, waiting for group:release-managers");
+
+        let open = |approvals_missing| Gate { votes: vec![], approvals_missing, ..gate.clone() };
+        assert_eq!(approvals(&open(2)), "0 of 2 approvals, waiting for alice and group:release-managers");
+        assert_eq!(approvals(&open(1)), "0 of 2 approvals, waiting for alice or group:release-managers");
+        let resolved = Gate { resolution: Some(Resolution::default()), ..gate.clone() };
+        assert_eq!(approvals(&resolved), "1 of 2 approvals");
+    }
+
+    #[test]
     fn approvals_that_cannot_be_reached_are_told() {
         let spec = Some(Spec { required_approvals: 2, ..Spec::default() });
         let vote = Vote { verdict: Verdict::Approve.into(), voter: "anonymous".into(), ..Vote::default() };
@@ -213,6 +319,13 @@ mod tests {
         let told = format!("you have approved already: a has 1 of 2 approvals ({why})");
         assert_eq!(approved_already(&gate), told);
 
+        for nobody in [
+            Spec { forbid_requester: Some(true), ..Spec::default() },
+            Spec { approvers: vec!["alice".into(), "group:ops".into()], ..Spec::default() },
+        ] {
+            let told = too_few_voters(&Gate { spec: Some(nobody), ..gate.clone() });
+            assert_eq!(told, Some(format!("nobody can approve a: {why}, anonymous")));
+        }
         assert_eq!(too_few_voters(&Gate { requester: "bob".into(), ..gate.clone() }), None);
         assert_eq!(too_few_voters(&Gate { spec: None, ..gate.clone() }), None);
         let by_bob = vec![Vote { voter: "bob".into(), ..gate.votes[0].clone() }];

@@ -1,6 +1,8 @@
 //! `gatepost serve`: runs the coordinator until it is told to stop.
 
+use std::convert::Infallible;
 use std::io;
+use std::num::NonZeroUsize;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -10,7 +12,8 @@ use tokio::sync::oneshot;
 use super::failure::{Failure, chain};
 use super::output;
 use super::telemetry::Telemetry;
-use crate::config::{Config, ServeArgs};
+use crate::auth::Guard;
+use crate::config::{Config, ServeArgs, Store};
 use crate::metrics;
 use crate::server::Server;
 
@@ -19,43 +22,46 @@ const OTHER_FILES: usize = 64;
 
 /// Serves until SIGTERM or Ctrl-C; a second Ctrl-C does not wait for open calls.
 pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
-    // OpenTelemetry takes an empty variable for one that is not set.
-    let collector = args.otlp_endpoint.as_deref().filter(|url| !url.is_empty());
-    let telemetry = Telemetry::start("info", args.log_format, collector)?;
+    let config = Config::new(args)?;
+    let telemetry = Telemetry::start("info", config.log_format, config.otlp_endpoint.as_deref())?;
     metrics::install().map_err(|error| Failure::Here(format!("nothing can be measured: {error}")))?;
-    let served = serve(args).await;
+    let served = serve(config).await;
     telemetry.end().await;
     served
 }
 
-async fn serve(args: ServeArgs) -> Result<(), Failure> {
-    let mut config = Config::try_from(args).map_err(|error| Failure::Here(error.to_string()))?;
+async fn serve(mut config: Config) -> Result<(), Failure> {
     raise_open_files();
-    config.connections_max = config.connections_max.min(connections_possible());
+    config.limits.connections = config.limits.connections.min(connections_possible());
     let failed = |what: &str, error: &dyn std::error::Error| Failure::Here(format!("{what}: {}", chain(error)));
 
     let listener = TcpListener::bind(config.listen).await.map_err(|error| cannot_listen(&config, &error))?;
     let address = listener.local_addr().map_err(|error| failed("cannot listen", &error))?;
-    let data_dir = std::path::absolute(&config.data_dir).map_err(|error| failed("no data directory", &error))?;
+    if let Store::Sled { data_dir, .. } = &mut config.store {
+        *data_dir = std::path::absolute(&*data_dir).map_err(|error| failed("no data directory", &error))?;
+    }
     let signals = Signals::listen().map_err(|error| failed("cannot listen to signals", &error))?;
     let url = config.url_of(address);
     config.public_url.get_or_insert_with(|| url.clone());
     let server = Server::open(&config).await.map_err(|error| failed("cannot start", &error))?;
 
-    let ready = format!("gatepost listens on {url}, its data is in {}", data_dir.display());
+    let ready = format!("gatepost listens on {url}, its data is in {}", config.store);
     output::even_if_closed(output::line(&ready))?;
-    if !address.ip().is_loopback() && !config.admits_only_certified() {
-        tracing::warn!("everybody who reaches {address} can decide every gate: nothing protects it");
+    if let Some(danger) = config.danger() {
+        tracing::warn!("{danger}");
     }
 
+    let guard = server.guard();
     let (stop, stopped) = oneshot::channel();
     let serving = server.serve(listener, async move {
         // A sender that is gone says the same.
         let _ = stopped.await;
     });
+    let Signals { reload, stops } = signals;
     tokio::select! {
         result = serving => result.map_err(|error| failed("the coordinator stopped", &error)),
-        () = signals.twice(stop) => Err(Failure::Interrupted("open calls were cut off".to_owned())),
+        never = reload_identities(&config, &guard, reload) => match never {},
+        () = stops.twice(stop) => Err(Failure::Interrupted("open calls were cut off".to_owned())),
     }
 }
 
@@ -73,10 +79,10 @@ pub(super) fn raise_open_files() {
 }
 
 /// How many connections the limit of open files leaves room for, beside the files of the store and of the process.
-fn connections_possible() -> usize {
+fn connections_possible() -> NonZeroUsize {
     let files =
         getrlimit(Resource::Nofile).current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
-    files.saturating_sub(OTHER_FILES).max(1)
+    NonZeroUsize::new(files.saturating_sub(OTHER_FILES)).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn cannot_listen(config: &Config, error: &io::Error) -> Failure {
@@ -89,17 +95,46 @@ fn cannot_listen(config: &Config, error: &io::Error) -> Failure {
     })
 }
 
-/// What tells the process to stop.
+/// Reads again who may call, at each SIGHUP, and takes up all of it or nothing.
+async fn reload_identities(config: &Config, guard: &Guard, mut reload: Signal) -> Infallible {
+    loop {
+        // The process takes signals for as long as it runs.
+        if reload.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        // It reads files.
+        let taken =
+            tokio::task::block_in_place(|| config.identities_again().map(|identities| guard.replace(identities)));
+        match taken {
+            Ok(Ok(())) => {
+                tracing::info!("SIGHUP: tokens, issuers, groups and grants are as the configuration has them now");
+            }
+            Ok(Err(error)) => tracing::error!("SIGHUP: all stays as it was: {}", chain(&error)),
+            Err(error) => tracing::error!("SIGHUP: all stays as it was: {}", chain(&error)),
+        }
+    }
+}
+
+/// What tells the process to do something else.
 struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
+    reload: Signal,
+    stops: Stops,
 }
 
 impl Signals {
     fn listen() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let stops = Stops { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+        Ok(Self { reload: signal(SignalKind::hangup())?, stops })
     }
+}
 
+/// What tells it to stop.
+struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stops {
     /// Begins the stop at the first signal, and returns at a Ctrl-C after it.
     async fn twice(mut self, stop: oneshot::Sender<()>) {
         let name = tokio::select! {

@@ -5,7 +5,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use super::sentence;
 use super::status::word;
 use super::text::{duration, escape, exact, relative};
-use crate::proto::{Gate, GateStatus, Resolution, Spec, Timestamp, to_json};
+use crate::proto::{Gate, GateStatus, OnTimeout, Resolution, Spec, Timestamp, to_json};
 
 /// Returns a row for each gate.
 pub(super) fn rows(gates: &[Gate], now: jiff::Timestamp) -> String {
@@ -43,7 +43,9 @@ pub(super) fn details(gate: &Gate, now: jiff::Timestamp) -> String {
     add("gate", escape(&gate.name));
     add("status", word(gate.status()).to_owned());
     add("round", gate.round.to_string());
-    add("approvals", sentence::count(gate));
+    add("approvals", sentence::progress(gate));
+    let early = sentence::earliest_approval(gate).filter(|_| gate.status() == GateStatus::Waiting);
+    add("approvable", when(early.as_ref()));
     let deadline = gate.deadline.as_ref();
     let running = gate.status() == GateStatus::Waiting;
     add("deadline", if running { when(deadline) } else { deadline.map(exact).unwrap_or_default() });
@@ -69,6 +71,7 @@ pub(super) fn details(gate: &Gate, now: jiff::Timestamp) -> String {
     add("waiters", if unseen > 0 { format!("{unseen} more") } else { String::new() });
     add("created", when(gate.create_time.as_ref()));
     add("requester", escape(&gate.requester));
+    add("first waiter", escape(&gate.first_waiter));
     add("changed", when(gate.update_time.as_ref()));
     add("revision", gate.revision.to_string());
     add("etag", escape(&gate.etag));
@@ -81,6 +84,16 @@ fn asked(spec: &Spec) -> Vec<(&'static str, String)> {
         ("description", spec.description.lines().map(escape).collect::<Vec<_>>().join("\n")),
         ("timeout", spec.timeout.as_ref().map(duration).unwrap_or_default()),
     ];
+    let on_timeout = match spec.on_timeout() {
+        OnTimeout::Unspecified | OnTimeout::TimeOut => "",
+        OnTimeout::Approve => "approved",
+        OnTimeout::Reject => "rejected",
+    };
+    asked.push(("if undecided", on_timeout.to_owned()));
+    asked.push(("minimum wait", spec.min_wait.as_ref().map(duration).unwrap_or_default()));
+    asked.extend(spec.approvers.iter().map(|party| ("approver", escape(party))));
+    let own = spec.forbid_requester.map(|forbidden| if forbidden { "forbidden" } else { "allowed" });
+    asked.push(("own approval", own.unwrap_or_default().to_owned()));
     asked.extend(spec.labels.iter().map(|(key, value)| ("label", escape(&format!("{key}={value}")))));
     asked.extend(spec.links.iter().map(|link| ("link", escape(&format!("{} {}", link.title, link.url)))));
     if let Some(subject) = &spec.subject {

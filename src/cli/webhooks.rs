@@ -138,14 +138,16 @@ fn webhook_rows(webhooks: &[Webhook], now: Timestamp) -> String {
         let delivered = webhook.last_success_time.as_ref().map(|time| relative(time, now));
         let failed = webhook.last_failure_time.as_ref();
         let failed = failed.map(|time| format!("{}: {}", relative(time, now), escape(&webhook.last_failure)));
+        // Nothing is known here, which is not the same as none.
+        let held = |count: u32| if webhook.delivered_elsewhere { Cell::new("elsewhere") } else { Cell::new(count) };
         table.add_row([
             Cell::new(escape(&webhook.name)),
             Cell::new(escape(&webhook.origin)),
             Cell::new(format),
             Cell::new(events.join(", ")),
             Cell::new(escape(&webhook.prefix)),
-            Cell::new(webhook.pending),
-            Cell::new(webhook.dead_letters),
+            held(webhook.pending),
+            held(webhook.dead_letters),
             Cell::new(delivered.unwrap_or_default()),
             Cell::new(failed.unwrap_or_default()),
         ]);
@@ -176,5 +178,21 @@ fn word(event: WebhookEvent) -> &'static str {
         WebhookEvent::Waiting => "waiting",
         WebhookEvent::Expiring => "expiring",
         WebhookEvent::Resolved => "resolved",
+        WebhookEvent::BreakGlass => "break_glass",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_elsewhere_is_not_shown_as_none() {
+        let name = || "ops".to_owned();
+        let here = Webhook { name: name(), pending: 3, ..Webhook::default() };
+        let there = Webhook { name: name(), delivered_elsewhere: true, ..Webhook::default() };
+        let shown = webhook_rows(&[here, there], Timestamp::UNIX_EPOCH);
+        let words: Vec<Vec<_>> = shown.lines().skip(1).map(|row| row.split_whitespace().collect()).collect();
+        assert_eq!(words, [vec!["ops", "unknown", "3", "0"], vec!["ops", "unknown", "elsewhere", "elsewhere"]]);
     }
 }

@@ -16,6 +16,10 @@ use crate::cli::failure::Failure;
 /// How long it may take to start: far longer than it does with millions of gates.
 const START_MAX: Duration = Duration::from_secs(120);
 
+/// Its configuration: what is measured is the coordinator, and not where its limits are.
+const CONFIG_FILE: &str = "gatepost.toml";
+const CONFIG: &str = "[limits]\nwaiters_per_gate = 10000000\ngates = 0\n";
+
 /// A coordinator that ends, and whose data goes, when this is dropped.
 pub(super) struct Temporary {
     // Dropped before the directory that it writes to.
@@ -31,6 +35,7 @@ impl Temporary {
         let home = home.map_err(|error| {
             Failure::Here(format!("cannot keep data in {}: {error}; choose another place with --dir", dir.display()))
         })?;
+        fs::write(home.path().join(CONFIG_FILE), CONFIG).map_err(|error| failed(&error))?;
         let (process, address) = spawn(home.path()).await?;
         Ok(Self { process, address, home })
     }
@@ -96,6 +101,7 @@ async fn spawn(home: &Path) -> Result<(Running, String), Failure> {
         command.env_remove(name);
     }
     command.args(["serve", "--listen", "127.0.0.1:0", "--drain-seconds", "1", "--data-dir"]).arg(home.join("data"));
+    command.arg("--config").arg(home.join(CONFIG_FILE));
     command.env("GATEPOST_LOG", "error").stdin(Stdio::null()).stdout(Stdio::piped());
 
     let started = Instant::now();

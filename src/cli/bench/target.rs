@@ -9,8 +9,8 @@ use super::callers::{self, Stop};
 use super::process::Temporary;
 use super::report::Progress;
 use crate::cli::failure::Failure;
-use crate::cli::{Globals, output};
-use crate::client::{Client, Tls};
+use crate::cli::{Globals, ServerArgs, output};
+use crate::client::Client;
 use crate::proto::{self, CreateGateRequest, Spec};
 
 /// Calls at a time where gates are only stored: two full batches of the store, so that it never waits for the next.
@@ -22,8 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(3_600);
 /// A running coordinator, or a temporary one.
 pub(super) struct Target {
     temporary: Option<Temporary>,
-    address: String,
-    tls: Tls,
+    server: ServerArgs,
     /// The group of every gate that this run makes.
     group: String,
 }
@@ -34,7 +33,7 @@ impl Target {
         let Some(address) = &globals.server.server else {
             return Self::temporary(dir).await;
         };
-        let target = Self { tls: globals.server.tls()?, ..Self::new(address.clone(), None) };
+        let target = Self::new(globals.server.clone(), None);
         output::note(&format!("loading {address}; the gates below {} stay there", target.group));
         Ok(target)
     }
@@ -42,7 +41,8 @@ impl Target {
     /// Starts a coordinator that keeps its data in `dir`.
     pub(super) async fn temporary(dir: &Path) -> Result<Self, Failure> {
         let temporary = Temporary::start(dir).await?;
-        Ok(Self::new(temporary.address().to_owned(), Some(temporary)))
+        let server = ServerArgs { server: Some(temporary.address().to_owned()), ..ServerArgs::default() };
+        Ok(Self::new(server, Some(temporary)))
     }
 
     /// The temporary coordinator, if it is one.
@@ -55,9 +55,13 @@ impl Target {
         self.temporary
     }
 
-    /// Makes connections to it.
+    /// Makes connections to it; where it is several, as many begin at each.
     pub(super) fn connect(&self, connections: usize) -> Result<Vec<Client>, Failure> {
-        (0..connections).map(|_| Client::with_tls(&self.address, &self.tls).map_err(Failure::from)).collect()
+        let beginning_at = |nth| {
+            let server = self.server.server.as_deref().map(|addresses| rotated(addresses, nth));
+            ServerArgs { server, ..self.server.clone() }
+        };
+        (0..connections).map(|nth| beginning_at(nth).client()).collect()
     }
 
     /// Makes the names of gates.
@@ -67,13 +71,22 @@ impl Target {
 
     /// What the report says was measured.
     pub(super) fn describe(&self) -> String {
-        if self.temporary.is_some() { "temporary".to_owned() } else { self.address.clone() }
+        let address = self.server.server.clone().filter(|_| self.temporary.is_none());
+        address.unwrap_or_else(|| "temporary".to_owned())
     }
 
-    fn new(address: String, temporary: Option<Temporary>) -> Self {
+    fn new(server: ServerArgs, temporary: Option<Temporary>) -> Self {
         let group = format!("bench-{:06x}", uuid::Uuid::new_v4().as_fields().0 >> 8);
-        Self { temporary, address, tls: Tls::default(), group }
+        Self { temporary, server, group }
     }
+}
+
+/// Puts the nth of some addresses first, and those before it behind the last.
+fn rotated(addresses: &str, nth: usize) -> String {
+    let mut addresses: Vec<_> = addresses.split(',').collect();
+    let first = nth % addresses.len();
+    addresses.rotate_left(first);
+    addresses.join(",")
 }
 
 /// Names gates, each once. Clones go on with the same numbers.
@@ -133,6 +146,13 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn each_of_several_coordinators_is_the_first_of_as_many_callers() {
+        let firsts = (0..6).map(|nth| rotated("a:1,b:2,c:3", nth));
+        assert_eq!(firsts.collect::<Vec<_>>(), ["a:1,b:2,c:3", "b:2,c:3,a:1", "c:3,a:1,b:2"].repeat(2));
+        assert_eq!(rotated("a:1", 7), "a:1");
+    }
 
     #[test]
     fn every_gate_has_a_name_of_its_own() {
