@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -31,13 +32,14 @@ def clean_environment(**variables: str) -> dict[str, str]:
 class Coordinator:
     """A coordinator process with data of its own."""
 
-    def __init__(self, program: Path, data: Path, listen: str = "127.0.0.1:0") -> None:
+    def __init__(self, program: Path, data: Path, listen: str = "127.0.0.1:0", config: Path | None = None) -> None:
         self._program = program
+        self._config = ["--config", config] if config else []
         self.data = data
         self._start(listen)
 
     def _start(self, listen: str) -> None:
-        command = [self._program, "serve", "--listen", listen, "--data-dir", self.data]
+        command = [self._program, "serve", "--listen", listen, "--data-dir", self.data, *self._config]
         self._process = subprocess.Popen(
             command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -100,6 +102,13 @@ def client(coordinator: Coordinator) -> Iterator[Client]:
     """A client of that coordinator."""
     with Client(coordinator.address) as client:
         yield client
+
+
+@pytest.fixture
+def seen(caplog: pytest.LogCaptureFixture) -> Callable[[str], None]:
+    """Returns once a wait of this process has had its first answer."""
+    caplog.set_level(logging.DEBUG, "gatepost")
+    return lambda gate: eventually(lambda: f"gate {gate} is WAITING in round 1" in caplog.messages, f"{gate} is seen")
 
 
 def eventually(holds: Callable[[], object], what: str) -> None:

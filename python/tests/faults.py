@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +102,8 @@ class Proxy(grpc.GenericRpcHandler):
         self.calls: list[tuple[str, bytes, dict[str, Any]]] = []
         self.lose = 0
         """So many of the next replies of single calls are lost."""
+        self.too_many: list[float] = []
+        """Each of the next calls is refused as one too many, for so many seconds."""
         self.silence = 0
         """So many of the next streams say nothing."""
         self._server.start()
@@ -111,6 +114,17 @@ class Proxy(grpc.GenericRpcHandler):
     def __exit__(self, *_: object) -> None:
         self._server.stop(grace=None).wait()
         self._channel.close()
+
+    def _refuse(self, context: grpc.ServicerContext) -> None:
+        if not self.too_many:
+            return
+        status = status_pb2.Status(code=8, message="too many calls")
+        status.details.add().Pack(error_details_pb2.ErrorInfo(reason="RATE_LIMITED", domain="gatepost"))
+        wait = error_details_pb2.RetryInfo()
+        wait.retry_delay.FromMilliseconds(round(self.too_many.pop(0) * 1000))
+        status.details.add().Pack(wait)
+        context.set_trailing_metadata([("grpc-status-details-bin", status.SerializeToString())])
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, status.message)
 
     def requests(self, method: str) -> list[bytes]:
         """What was asked of a method."""
@@ -123,6 +137,7 @@ class Proxy(grpc.GenericRpcHandler):
 
         def single(request: bytes, context: grpc.ServicerContext) -> bytes:
             self.calls.append((method, request, metadata))
+            self._refuse(context)
             try:
                 answer = self._channel.unary_unary(path)(request)
             except grpc.RpcError as error:
@@ -135,6 +150,7 @@ class Proxy(grpc.GenericRpcHandler):
 
         def stream(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
             self.calls.append((method, request, metadata))
+            self._refuse(context)
             if self.silence:
                 self.silence -= 1
                 ended = threading.Event()

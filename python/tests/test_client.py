@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import re
 import threading
 from pathlib import Path
 
@@ -142,14 +143,29 @@ class TestCalls:
         other.close()
 
 
+def reasons_of(source: str) -> set[str]:
+    """The reasons that code of the coordinator has, its tests left out."""
+    found = re.findall(r'"([A-Z][A-Z_]+)"', (REPOSITORY / source).read_text().partition("#[cfg(test)]")[0])
+    assert found, f"{source} has no reasons"
+    return set(found)
+
+
 class TestErrors:
-    def test_every_reason_of_the_readme_has_an_error(self):
+    def test_every_reason_has_an_error_and_is_in_the_readme(self):
         rows = [line for line in (REPOSITORY / "README.md").read_text().splitlines() if line.startswith("| ")]
         codes = {code.name for code in grpc.StatusCode}
-        reasons = {
+        documented = {
             part.strip(" `|") for row in rows if row.split()[1] in codes for part in row.split("|")[2].split(",")
         }
-        assert reasons == set(errors.REASONS)
+        assert documented == reasons_of("src/grpc/status.rs")
+        assert documented == set(errors.REASONS)
+
+    def test_every_reason_of_http_is_in_the_readme(self):
+        found = set().union(*(reasons_of(f"src/http/{source}.rs") for source in ("status", "hosts", "session")))
+        assert found >= {"PATH_NOT_FOUND", "METHOD_NOT_ALLOWED", "OTHER_HOST", "OTHER_SITE"}
+        readme = (REPOSITORY / "README.md").read_text()
+        # Those of HTTP alone stand in its text, the others in the table.
+        assert [reason for reason in found if f"`{reason}`" not in readme] == []
 
     def test_refusals_have_their_types(self, client: Client):
         client.create_gate("a", spec(timeout=60))

@@ -17,7 +17,6 @@ from gatepost import (
     spec,
     v1,
 )
-from gatepost._backoff import CALL_SECONDS_MAX, PAUSE_MAX, CallPauses, Pauses
 from gatepost._memory import WaitMemory, WatchMemory
 
 
@@ -85,50 +84,32 @@ class TestWait:
 
 class TestWatch:
     def test_it_resumes_after_the_last_revision_seen(self):
-        memory = WatchMemory(v1.WatchRequest(prefix="a"), "h")
+        memory = WatchMemory(v1.WatchRequest(prefix="a"))
         assert memory.request() == v1.WatchRequest(prefix="a")
-        memory.on_created(v1.WatchCreated(revision=7, store_id="s"))
+        memory.on_created(v1.WatchCreated(revision=7, store_id="s"), "h")
         assert memory.request() == v1.WatchRequest(prefix="a", start_revision=8)
         memory.on_event(v1.Event(revision=9))
         # A watch that is in place again says from where; that takes nothing back.
-        memory.on_created(v1.WatchCreated(revision=8, store_id="s"))
+        memory.on_created(v1.WatchCreated(revision=8, store_id="s"), "h")
         assert memory.request() == v1.WatchRequest(prefix="a", start_revision=10)
 
     def test_an_initial_state_that_was_cut_off_is_asked_for_again(self):
-        memory = WatchMemory(v1.WatchRequest(initial_state=True), "h")
-        memory.on_created(v1.WatchCreated(revision=7, store_id="s"))
+        memory = WatchMemory(v1.WatchRequest(initial_state=True))
+        memory.on_created(v1.WatchCreated(revision=7, store_id="s"), "h")
         memory.on_event(v1.Event(revision=3, type=v1.EventType.EVENT_TYPE_EXISTING))
         assert memory.request() == v1.WatchRequest(initial_state=True)
         memory.on_revision(7)
         assert memory.request() == v1.WatchRequest(start_revision=8)
 
     def test_another_store_is_told(self):
-        memory = WatchMemory(v1.WatchRequest(), "h")
-        memory.on_created(v1.WatchCreated(revision=7, store_id="s"))
-        with pytest.raises(StoreReplacedError):
-            memory.on_created(v1.WatchCreated(revision=7, store_id="t"))
+        memory = WatchMemory(v1.WatchRequest())
+        memory.on_created(v1.WatchCreated(revision=7, store_id="s"), "h")
+        with pytest.raises(StoreReplacedError, match="the coordinator at i has"):
+            memory.on_created(v1.WatchCreated(revision=7, store_id="t"), "i")
 
     def test_one_that_was_too_slow_resumes(self):
-        memory = WatchMemory(v1.WatchRequest(), "h")
+        memory = WatchMemory(v1.WatchRequest())
         memory.on_error(UnavailableError("gone"))
         memory.on_error(LimitError("", grpc.StatusCode.RESOURCE_EXHAUSTED, "WATCHER_TOO_SLOW"))
         with pytest.raises(RefusedError):
             memory.on_error(RefusedError("", grpc.StatusCode.PERMISSION_DENIED))
-
-
-def test_pauses_grow_to_a_bound_and_begin_anew():
-    pauses = Pauses()
-    assert 0.1 <= pauses.next() <= 0.2
-    later = [pauses.next() for _ in range(100)][10:]
-    assert all(PAUSE_MAX <= pause <= 2 * PAUSE_MAX for pause in later)
-    pauses.reset()
-    assert pauses.next() <= 0.2
-
-
-def test_the_pauses_of_a_call_end():
-    pauses = CallPauses()
-    total = 0.0
-    while (pause := pauses.next()) is not None:
-        total += pause
-        assert total < 2 * CALL_SECONDS_MAX
-        pauses._end -= pause

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import threading
 
@@ -52,13 +51,6 @@ def cable(coordinator):
     cable = Cable(coordinator.address)
     yield cable
     cable.close()
-
-
-@pytest.fixture
-def seen(caplog):
-    """Returns once a wait of this process has had its first answer."""
-    caplog.set_level(logging.DEBUG, "gatepost")
-    return lambda gate: eventually(lambda: f"gate {gate} is WAITING in round 1" in caplog.messages, f"{gate} is seen")
 
 
 def waiting(work):
@@ -220,13 +212,14 @@ class TestReconnects:
         assert outcome() is None
 
     def test_silence_is_noticed(self, coordinator: Coordinator, client: Client, monkeypatch):
-        monkeypatch.setattr(gatepost._stream, "SILENCE_SECONDS_MAX", 0.2)
+        monkeypatch.setattr(gatepost._stream, "SILENCE_SECONDS_MAX", 1.0)
         client.create_gate("a")
         client.approve("a")
         with Proxy(coordinator.address) as proxy, Client(proxy.address) as quiet:
             proxy.silence = 2
             assert quiet.wait("a").approved
-            assert len(proxy.requests("Wait")) == 3
+            # More, if the machine was busy.
+            assert len(proxy.requests("Wait")) >= 3
 
     def test_a_gate_that_is_deleted_in_mid_wait_is_rejected(self, client: Client):
         controller = GateController({"qa": ApprovalGate()})

@@ -1,7 +1,7 @@
 """Approval gates across hosts: the Python SDK of the gatepost coordinator.
 
 `ApprovalGate` and `GateController` are the gates of an in-process DAG library, shared between hosts without changing
-the code that uses them. `Client` and `AsyncClient` have every call of the coordinator. All durations are in seconds.
+the code that uses them. `Client` and `AsyncClient` have every call about gates. All durations are in seconds.
 """
 
 from gatepost._watch import AsyncWatch
@@ -20,16 +20,19 @@ from gatepost.errors import (
     GateTimeoutError,
     InvalidRequestError,
     LimitError,
+    NotAllowedError,
     RefusedError,
     RevisionError,
     RoundResetError,
     SpecConflictError,
     StoreCorruptError,
     StoreReplacedError,
+    TooEarlyError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from gatepost.gate import ApprovalGate
-from gatepost.model import Decision, GateStatus, Listing, spec
+from gatepost.model import Decision, GateStatus, Listing, OnTimeout, spec
 
 __all__ = [
     "AddressError",
@@ -52,12 +55,16 @@ __all__ = [
     "InvalidRequestError",
     "LimitError",
     "Listing",
+    "NotAllowedError",
+    "OnTimeout",
     "RefusedError",
     "RevisionError",
     "RoundResetError",
     "SpecConflictError",
     "StoreCorruptError",
     "StoreReplacedError",
+    "TooEarlyError",
+    "UnauthenticatedError",
     "UnavailableError",
     "Watch",
     "spec",

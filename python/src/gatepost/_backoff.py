@@ -5,27 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
+
+from gatepost.errors import UnavailableError
 
 PAUSE_MIN = 0.1
 """Seconds of the first pause: long enough for a process to be replaced, too short for a person to notice."""
 PAUSE_MAX = 5.0
-"""Seconds of the longest pause of a wait or a watch, before its random part doubles it at most."""
-CALL_SECONDS_MAX = 2.0
-"""Seconds after which a call is not tried again: a person looks at the prompt."""
-
+"""Seconds of the longest pause, before its random part doubles it at most."""
 
 log = logging.getLogger("gatepost")
 
 
 class Pauses:
-    """The pauses between the connections of a wait or a watch, which never give up."""
+    """Pauses that grow, and never end."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begins anew: the connection was good."""
+        """Begins anew: there was an answer."""
         self._next = PAUSE_MIN
 
     def next(self) -> float:
@@ -34,21 +32,13 @@ class Pauses:
         self._next = min(pause * 2, PAUSE_MAX)
         return pause * random.uniform(1, 2)  # noqa: S311
 
-    async def sleep(self, what: str, error: Exception) -> None:
-        """Pauses before the next connection, and says why: a person may wonder why nothing happens."""
-        seconds = self.next()
-        log.warning("%s is disconnected, and tries again in %.1f s: %s", what, seconds, error)
-        await asyncio.sleep(seconds)
+
+def no_sooner(error: Exception, seconds: float) -> float:
+    """Returns for how many seconds to pause after an error: no shorter than the coordinator asks for."""
+    return max(seconds, error.retry_after) if isinstance(error, UnavailableError) else seconds
 
 
-class CallPauses:
-    """The pauses between the attempts of one call, which end."""
-
-    def __init__(self) -> None:
-        self._pauses = Pauses()
-        self._end = time.monotonic() + CALL_SECONDS_MAX
-
-    def next(self) -> float | None:
-        """Returns for how many seconds to pause now, or none where there is no time left to try again."""
-        pause = self._pauses.next()
-        return pause if time.monotonic() + pause < self._end else None
+async def pause(seconds: float, what: str, error: Exception) -> None:
+    """Pauses before the next connection, and says why: a person may wonder why nothing happens."""
+    log.warning("%s is disconnected, and tries again in %.1f s: %s", what, seconds, error)
+    await asyncio.sleep(seconds)

@@ -63,9 +63,8 @@ class WaitMemory:
 class WatchMemory:
     """What a watch has seen, and what it therefore asks for next."""
 
-    def __init__(self, request: v1.WatchRequest, address: str) -> None:
+    def __init__(self, request: v1.WatchRequest) -> None:
         self._request = request
-        self._address = address
         self._store_id = ""
         self.seen: int | None = None
         """Everything up to this revision was seen."""
@@ -82,10 +81,10 @@ class WatchMemory:
         request.start_revision, request.initial_state = self.seen + 1, False
         return request
 
-    def on_created(self, created: v1.WatchCreated) -> None:
-        """Notes that the watch is in place."""
+    def on_created(self, created: v1.WatchCreated, address: str) -> None:
+        """Notes that the watch is in place, and where."""
         if self._store_id and self._store_id != created.store_id:
-            raise replaced(self._address)
+            raise replaced(address)
         self._store_id = created.store_id
         # The initial state comes first and is not seen yet.
         if self.seen is not None or not self._request.initial_state:

@@ -15,7 +15,7 @@ from gatepost.client import Client
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gatepost._endpoint import Endpoint
+    from gatepost._endpoint import Endpoints
 
 
 @dataclass
@@ -25,11 +25,11 @@ class _OfLoop:
 
 
 class Shared:
-    """One blocking client of an endpoint, and one for each event loop that waits."""
+    """One blocking client of endpoints, and one for each event loop that waits."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self.client = Client._of(endpoint)  # noqa: SLF001
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self.client = Client._of(endpoints)  # noqa: SLF001
         self._lock = threading.Lock()
         self._of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = WeakKeyDictionary()
 
@@ -38,7 +38,7 @@ class Shared:
         """Gives a client of the running loop. The last to leave closes it, so that the loop ends with nothing open."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            shared = self._of_loops.setdefault(loop, _OfLoop(AsyncClient._of(self._endpoint)))  # noqa: SLF001
+            shared = self._of_loops.setdefault(loop, _OfLoop(AsyncClient._of(self._endpoints)))  # noqa: SLF001
         # Only its own loop counts.
         shared.users += 1
         try:
@@ -52,14 +52,14 @@ class Shared:
 
 
 _lock = threading.Lock()
-_shared: dict[Endpoint, Shared] = {}
+_shared: dict[Endpoints, Shared] = {}
 
 
-def shared(endpoint: Endpoint) -> Shared:
-    """Returns what this process shares for an endpoint."""
+def shared(endpoints: Endpoints) -> Shared:
+    """Returns what this process shares for endpoints."""
     with _lock:
-        known = _shared.get(endpoint)
+        known = _shared.get(endpoints)
         # What somebody has closed is of no use to those who come later.
         if known is None or known.client.is_closed:
-            known = _shared[endpoint] = Shared(endpoint)
+            known = _shared[endpoints] = Shared(endpoints)
         return known

@@ -23,7 +23,7 @@ class Stream(Generic[T]):
 
     def __init__(self, call: grpc.aio.UnaryStreamCall[object, T], address: str) -> None:
         self._call = call
-        self._address = address
+        self.address = address
         self._read: asyncio.Future[object] | None = None
 
     async def next(self) -> T:
@@ -39,16 +39,16 @@ class Stream(Generic[T]):
         # Not wait_for, which before Python 3.12 forgets a cancellation that comes together with a message.
         done, _ = await asyncio.wait({self._read}, timeout=SILENCE_SECONDS_MAX)
         if not done:
-            raise UnavailableError(f"cannot reach {self._address} (no sign of life for {SILENCE_SECONDS_MAX:g} s)")
+            raise UnavailableError(f"cannot reach {self.address} (no sign of life for {SILENCE_SECONDS_MAX:g} s)")
         read, self._read = self._read, None
         if read.cancelled():
             raise ClosedError("the client was closed")
         try:
             message = read.result()
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, self._address) from error
+            raise from_rpc_error(error, self.address) from error
         if message is grpc.aio.EOF:
-            raise UnavailableError(f"cannot reach {self._address} (the stream ended)")
+            raise UnavailableError(f"cannot reach {self.address} (the stream ended)")
         return cast("T", message)
 
     async def __aenter__(self) -> Stream[T]:

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from gatepost import v1
-from gatepost._backoff import Pauses
+from gatepost._backoff import pause
 from gatepost._memory import WatchMemory
 from gatepost.errors import GatepostError
 
@@ -35,8 +35,8 @@ class AsyncWatch:
     def __init__(self, calls: Calls, request: v1.WatchRequest) -> None:
         self._calls = calls
         self._request = request
-        self._memory = WatchMemory(request, calls.endpoint.address)
-        self._pauses = Pauses()
+        self._memory = WatchMemory(request)
+        self._turns = calls.turns()
         self._stream: Stream[v1.WatchResponse] | None = None
         self._events: deque[v1.Event] = deque()
         self._progress = 0
@@ -66,18 +66,19 @@ class AsyncWatch:
                     raise StopAsyncIteration from None
                 await self._disconnect()
                 self._memory.on_error(error)
-                await self._pauses.sleep(f"the watch of {self._request.prefix or 'all gates'}", error)
+                what = f"the watch of {self._request.prefix or 'all gates'}"
+                await pause(self._turns.next(error), what, error)
         event = self._events.popleft()
         self._memory.on_event(event)
         return event
 
     async def _receive(self) -> None:
         if self._stream is None:
-            self._stream = self._calls.open("Watch", self._memory.request(), v1.WatchResponse)
+            self._stream = self._calls.open(self._turns, "Watch", self._memory.request(), v1.WatchResponse)
         response = await self._stream.next()
-        self._pauses.reset()
+        self._turns.on_answer()
         if response.HasField("created"):
-            self._memory.on_created(response.created)
+            self._memory.on_created(response.created, self._stream.address)
         self._events.extend(response.events)
         self._progress = response.progress.revision
 

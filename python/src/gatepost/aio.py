@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
-import socket
 import uuid
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -13,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import empty_pb2
 
 from gatepost import v1
-from gatepost._backoff import Pauses
+from gatepost._backoff import Pauses, no_sooner, pause
 from gatepost._calls import Calls
-from gatepost._endpoint import Endpoint, Tls
+from gatepost._endpoint import Endpoints, Tls, Token
 from gatepost._memory import WaitMemory
 from gatepost._watch import AsyncWatch
 from gatepost.errors import (
@@ -25,9 +23,10 @@ from gatepost.errors import (
     GatepostError,
     RevisionError,
     StoreReplacedError,
+    TooEarlyError,
     UnavailableError,
 )
-from gatepost.model import Decision, GateStatus, Listing, struct_of
+from gatepost.model import Decision, GateStatus, Listing, struct_of, this_process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
@@ -44,40 +43,46 @@ class AsyncClient:
     own, so that calls never queue behind them. A coordinator takes 1,024 streams on one connection, and those beyond
     that wait for one of them to end: a program with more than 1,000 waits and watches makes more clients.
 
-    Calls are tried again for about two seconds while the coordinator cannot be reached or says that it is unavailable;
-    one attempt may take ten. That is safe for calls that change something because each carries a `request_id`, a random
-    one where the caller gave none; `delete_gate` has none, and is tried once.
+    Calls are tried again for about two seconds while the coordinator cannot be reached, or says that it is unavailable
+    or that there are too many of them, and no sooner than it says; one attempt may take ten. That is safe for calls
+    that change something because each carries a `request_id`, a random one where the caller gave none; `delete_gate`
+    has none, and is tried once.
+
+    Of several endpoints, the one that answered last is asked, and after it, at once, the others: when it fails or says
+    nothing for two seconds; for a deletion only if it was never sent. Waits and watches are spread over all.
 
     Every call raises `UnavailableError` when that time is over, and `RefusedError`, or the one of its subclasses that
     says why, when the coordinator refuses.
 
     Args:
-        server: `http://host:port`, `https://host:port` or `host:port`. Default: GATEPOST_SERVER, else
-            `http://127.0.0.1:7070`.
-        token: Shown to the coordinator as a bearer token. Default: GATEPOST_TOKEN, else none. Without TLS, whoever
-            listens on the way can read it.
-        tls: True, the path of a PEM file with the roots to trust, or `grpc.ssl_channel_credentials(...)`. Default: TLS
-            if the address says `https`.
+        server: `http://host:port`, `https://host:port` or `host:port`, or several of these with commas between, which
+            serve one store. Default: GATEPOST_SERVER, else `http://127.0.0.1:7070`.
+        token: Shown to the coordinator as a bearer token: the token itself, or a `Path` of a file with it, which is
+            read for each call. Default: the file GATEPOST_TOKEN_FILE, else GATEPOST_TOKEN, else none. It is sent over
+            TLS or to this host, and elsewhere only if GATEPOST_TOKEN_OVER_HTTP is set.
+        tls: True, the path of a PEM file with the roots to trust, or `grpc.ssl_channel_credentials(...)`, which may
+            hold a certificate to show. Default: TLS if the address says `https`, with the roots of GATEPOST_CACERT and
+            the certificate of GATEPOST_CERT and GATEPOST_KEY, as far as they are set.
 
     Raises:
-        AddressError: The server is no address.
+        AddressError: The server is no address, only some have TLS, or others could read the token on its way there.
 
     """
 
-    def __init__(self, server: str | None = None, *, token: str | None = None, tls: Tls = None) -> None:
-        self._calls = Calls(Endpoint.of(server, token, tls))
+    def __init__(self, server: str | None = None, *, token: Token = None, tls: Tls = None) -> None:
+        self._calls = Calls(Endpoints.of(server, token, tls))
 
     @classmethod
-    def _of(cls, endpoint: Endpoint) -> AsyncClient:
-        """Makes a client of an endpoint."""
+    def _of(cls, endpoints: Endpoints) -> AsyncClient:
+        """Makes a client of endpoints."""
         client = cls.__new__(cls)
-        client._calls = Calls(endpoint)  # noqa: SLF001
+        client._calls = Calls(endpoints)  # noqa: SLF001
         return client
 
     @property
     def address(self) -> str:
-        """Where the coordinator is, as `http://host:port`."""
-        return self._calls.endpoint.address
+        """Where the coordinator is, as `http://host:port`; of several, all with commas between."""
+        return self._calls.endpoints.address
 
     @property
     def is_closed(self) -> bool:
@@ -158,29 +163,25 @@ class AsyncClient:
             RoundResetError: The round that was named was reset undecided.
 
         """
-        request = v1.WaitRequest(gate=gate, round=round, spec=spec, waiter=waiter or _this_process())
-        memory, pauses = WaitMemory(request), Pauses()
+        request = v1.WaitRequest(gate=gate, round=round, spec=spec, waiter=waiter or this_process())
+        memory, turns = WaitMemory(request), self._calls.turns()
         while True:
             try:
-                async with self._calls.open("Wait", memory.request(), v1.WaitResponse) as stream:
+                async with self._calls.open(turns, "Wait", memory.request(), v1.WaitResponse) as stream:
                     while True:
                         response = await stream.next()
-                        pauses.reset()
+                        turns.on_answer()
                         if response.HasField("gate"):
                             memory.on_gate(response.gate)
                             if _on_seen:
                                 _on_seen()
-                            log.debug(
-                                "gate %s is %s in round %d",
-                                gate,
-                                GateStatus.of(response.gate).name,
-                                response.gate.round,
-                            )
+                            status = GateStatus.of(response.gate).name
+                            log.debug("gate %s is %s in round %d", gate, status, response.gate.round)
                             if decision := Decision.of(response.gate):
                                 return decision
             except GatepostError as error:
                 if memory.on_error(error):
-                    await pauses.sleep(f"the wait on {gate}", error)
+                    await pause(turns.next(error), f"the wait on {gate}", error)
 
     async def approve(
         self,
@@ -194,6 +195,7 @@ class AsyncClient:
         on_behalf_of: str = "",
         validate_only: bool = False,
         request_id: str = "",
+        break_glass_reason: str = "",
     ) -> v1.Gate:
         """Approves a gate's current round.
 
@@ -207,9 +209,12 @@ class AsyncClient:
             on_behalf_of: Whom the caller speaks for; claimed, not verified.
             validate_only: Checks and changes nothing.
             request_id: Names this decision, so that repeating the call decides once.
+            break_glass_reason: Approves alone, whatever the gate asks for, and says why; in the place of a comment.
 
         Raises:
             AlreadyResolvedError: Somebody or the deadline was first.
+            NotAllowedError: The caller has no grant to, is none of its approvers, or asked for it.
+            TooEarlyError: It has to wait before an approval counts.
             GateNotFoundError: There is no such gate.
             GateChangedError: The gate is in another round or state, or about something else.
             ValueError: The inputs are not JSON, or have a whole number beyond 2^53, which would arrive as another.
@@ -225,6 +230,7 @@ class AsyncClient:
             on_behalf_of=on_behalf_of,
             validate_only=validate_only,
             request_id=request_id or _new_id(),
+            break_glass_reason=break_glass_reason,
         )
         return await self._calls.call("Approve", request, v1.Gate)
 
@@ -279,7 +285,7 @@ class AsyncClient:
         """Begins a new round of every gate below a prefix.
 
         Raises:
-            LimitError: They are more than 200; none was reset.
+            LimitError: They are more than 160; none was reset.
 
         """
         request = v1.ResetGatesRequest(prefix=prefix, request_id=request_id or _new_id())
@@ -342,7 +348,7 @@ class AsyncClient:
 
         `rules` are by the gates' full names, and asked one after another. A rule is asked once for each round that
         waits, not again and again: where it says no, or raises, the gate goes on waiting for a person. Only the round
-        that was waiting is approved.
+        that was waiting is approved; one that has to wait first (`min_wait`) is left to the coordinator's own rules.
         """
 
         async def decide(gate: v1.Gate) -> None:
@@ -356,9 +362,9 @@ class AsyncClient:
                 try:
                     await self.approve(gate.name, round=gate.round, comment="approved by a rule", request_id=request_id)
                 except UnavailableError as error:
-                    await pauses.sleep(f"the rule of gate {gate.name}", error)
-                except (AlreadyResolvedError, GateChangedError, GateNotFoundError) as error:
-                    log.info("the rule of gate %s came too late: %s", gate.name, error)
+                    await pause(no_sooner(error, pauses.next()), f"the rule of gate {gate.name}", error)
+                except (AlreadyResolvedError, GateChangedError, GateNotFoundError, TooEarlyError) as error:
+                    log.info("the rule of gate %s did not count: %s", gate.name, error)
                     return
                 else:
                     return
@@ -388,10 +394,6 @@ class AsyncClient:
                             yield event.gate
             except (RevisionError, StoreReplacedError) as error:
                 log.warning("watching %s starts over: %s", prefix or "all gates", error)
-
-
-def _this_process() -> v1.Waiter:
-    return v1.Waiter(id=f"{socket.gethostname()}:{os.getpid()}", host=socket.gethostname())
 
 
 def _new_id() -> str:

@@ -13,7 +13,7 @@ from concurrent.futures import TimeoutError as _FutureTimeoutError
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from gatepost._background import run, submit
-from gatepost._endpoint import Endpoint, Tls
+from gatepost._endpoint import Endpoints, Tls, Token
 from gatepost.aio import AsyncClient
 
 if TYPE_CHECKING:
@@ -50,20 +50,20 @@ class Client:
     coordinator too. It must not be used on an event loop, which it would block: use `AsyncClient` there.
     """
 
-    def __init__(self, server: str | None = None, *, token: str | None = None, tls: Tls = None) -> None:
-        self._begin(Endpoint.of(server, token, tls))
+    def __init__(self, server: str | None = None, *, token: Token = None, tls: Tls = None) -> None:
+        self._begin(Endpoints.of(server, token, tls))
 
     @classmethod
-    def _of(cls, endpoint: Endpoint) -> Client:
-        """Makes a client of an endpoint."""
+    def _of(cls, endpoints: Endpoints) -> Client:
+        """Makes a client of endpoints."""
         client = cls.__new__(cls)
-        client._begin(endpoint)  # noqa: SLF001
+        client._begin(endpoints)  # noqa: SLF001
         return client
 
     @property
     def address(self) -> str:
-        """Where the coordinator is, as `http://host:port`."""
-        return self._endpoint.address
+        """Where the coordinator is, as `http://host:port`; of several, all with commas between."""
+        return self._endpoints.address
 
     @property
     def is_closed(self) -> bool:
@@ -128,15 +128,15 @@ class Client:
     ) -> None:
         self.close()
 
-    def _begin(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def _begin(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
         self._process = os.getpid()
-        self._inner = AsyncClient._of(endpoint)  # noqa: SLF001
+        self._inner = AsyncClient._of(endpoints)  # noqa: SLF001
 
     def _current(self) -> AsyncClient:
         # A forked process cannot use the connections of its parent.
         if self._process != os.getpid():
-            self._begin(self._endpoint)
+            self._begin(self._endpoints)
         return self._inner
 
 

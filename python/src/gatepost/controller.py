@@ -7,12 +7,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from gatepost import model, v1
-from gatepost._endpoint import Endpoint, Tls
+from gatepost._endpoint import Endpoints, Tls, Token
 from gatepost._shared import shared
 from gatepost.client import refuse_async
 from gatepost.errors import GateNotFoundError, InvalidRequestError
 from gatepost.gate import ApprovalGate, Place, state_of, unique
-from gatepost.model import GateStatus
+from gatepost.model import GateStatus, OnTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,12 +28,12 @@ class GateController:
 
     Args:
         gates: The gates that this program waits on, by name: one or more segments of A-Z a-z 0-9 . _ - joined by "/".
-        server: `http://host:port`, `https://host:port` or `host:port`. Default: GATEPOST_SERVER, else
-            `http://127.0.0.1:7070`.
+        server: `http://host:port`, `https://host:port` or `host:port`, or several of these with commas between, which
+            serve one store. Default: GATEPOST_SERVER, else `http://127.0.0.1:7070`.
         scope: Who shares the gates: a release, a run. Default: GATEPOST_SCOPE, else a fresh one that no other has, so
             that a second run never meets the decisions of the first.
-        token: Shown to the coordinator. Default: GATEPOST_TOKEN, else none.
-        tls: See `Client`. Default: TLS if the server's address says `https`.
+        token: See `Client`. Default: GATEPOST_TOKEN_FILE or GATEPOST_TOKEN, else none.
+        tls: See `Client`. Default: TLS if the server's address says `https`, as the environment says.
 
     Every method that takes the name of a gate that must exist raises `KeyError` if it was neither declared here nor is
     on the coordinator. A declared gate that was used and then deleted is a `GateNotFoundError`: it is made once.
@@ -50,10 +50,10 @@ class GateController:
         *,
         server: str | None = None,
         scope: str | None = None,
-        token: str | None = None,
+        token: Token = None,
         tls: Tls = None,
     ) -> None:
-        self._shared = shared(Endpoint.of(server, token, tls))
+        self._shared = shared(Endpoints.of(server, token, tls))
         self._scope = (scope or os.environ.get("GATEPOST_SCOPE") or f"run-{unique()}").rstrip("/")
         self._lock = threading.Lock()
         self._gates: dict[str, ApprovalGate] = {}
@@ -145,7 +145,7 @@ class GateController:
         The declared gates that nobody has used yet are made first, so that those with `auto_approve` are PENDING too.
 
         Raises:
-            LimitError: They are more than 200; none was reset.
+            LimitError: They are more than 160; none was reset.
 
         """
         self._make_declared()
@@ -154,8 +154,9 @@ class GateController:
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Returns the state of all gates of the scope as plain data, as a checkpoint has it.
 
-        By name: `status` (a value of `GateStatus`), `reason`, `timeout` in seconds or None, `auto_approve`, and
-        `required_approvals`.
+        By name: `status` (a value of `GateStatus`), `reason`, and what decides the gate, as `ApprovalGate` takes it:
+        `timeout`, `auto_approve`, `required_approvals`, `approvers`, `forbid_requester`, `min_wait` and `on_timeout` (a
+        value of `OnTimeout`).
         """
         self._make_declared()
         return {name: state_of(gate) for name, gate in self._listed().items()}
@@ -163,8 +164,9 @@ class GateController:
     def restore_from_dict(self, data: Mapping[str, Mapping[str, Any]]) -> None:
         """Brings gates to the state that `to_dict` has told of, and makes those that are missing.
 
-        Approved and rejected gates are decided again where they are undecided, all others are PENDING or WAITING. An
-        approval by more than one is not restored: nobody can speak for them, so the gate asks again.
+        Approved and rejected gates are decided again where they are undecided, all others are PENDING or WAITING. A
+        decision that the caller may not make now, or an approval by more than one, is not restored: nobody can speak
+        for others, so the gate asks again.
 
         What a person has decided on the coordinator stands, even if the data are older than that. Only a decision that
         comes between the look at a gate that has timed out or was auto-approved and its reset is reset away.
@@ -176,6 +178,10 @@ class GateController:
                     state.get("timeout"),
                     bool(state.get("auto_approve", False)),
                     required_approvals=int(state.get("required_approvals", 0)),
+                    approvers=state.get("approvers", ()),
+                    forbid_requester=state.get("forbid_requester"),
+                    min_wait=state.get("min_wait"),
+                    on_timeout=OnTimeout(state.get("on_timeout", OnTimeout.TIME_OUT)),
                 )
                 self.add_gate(name, gate)
             gate._restore(GateStatus(state["status"]), str(state.get("reason", "")))  # noqa: SLF001

@@ -6,7 +6,7 @@ comes from the coordinator, or from not reaching it, is a `GatepostError`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -15,6 +15,8 @@ from gatepost import v1
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Detail = TypeVar("Detail", error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo)
 
 DOMAIN = "gatepost"
 """The domain of the coordinator's reasons."""
@@ -67,16 +69,18 @@ class StoreReplacedError(GatepostError):
 class UnavailableError(GatepostError):
     """No coordinator answered, or it said that it cannot serve now: the same call may succeed later.
 
-    `reason` is `DRAINING` or `STORE_UNAVAILABLE` where the coordinator said so, else empty.
+    `reason` is `DRAINING`, `STORE_UNAVAILABLE` or `RATE_LIMITED` where the coordinator said so, else empty.
+    `retry_after` is how many seconds it asked to wait first, 0 where it asked for none.
     """
 
-    def __init__(self, message: str, reason: str = "") -> None:
+    def __init__(self, message: str, reason: str = "", retry_after: float = 0.0) -> None:
         self.message = message
         self.reason = reason
+        self.retry_after = retry_after
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[type[UnavailableError], tuple[str, str]]:
-        return type(self), (self.message, self.reason)
+    def __reduce__(self) -> tuple[type[UnavailableError], tuple[str, str, float]]:
+        return type(self), (self.message, self.reason, self.retry_after)
 
 
 class RefusedError(GatepostError):
@@ -115,6 +119,22 @@ class AlreadyResolvedError(RefusedError):
     """Somebody or the deadline was first; `metadata` says who, when and how."""
 
 
+class UnauthenticatedError(RefusedError):
+    """The coordinator does not know who calls: show it a token that it knows (`token=`, GATEPOST_TOKEN)."""
+
+
+class NotAllowedError(RefusedError):
+    """The caller is known, and not to do that: no grant allows it, or the gate leaves its decision to others.
+
+    `reason` says which: `PERMISSION_DENIED` (`metadata` has the `permission` that is missing), `NOT_AN_APPROVER` (it
+    has the `approvers`), or `OWN_GATE` of who asked for the gate.
+    """
+
+
+class TooEarlyError(RefusedError):
+    """The gate has to wait before an approval counts: until `metadata["not_before"]`, empty while nobody waits."""
+
+
 class RoundResetError(RefusedError):
     """The round that was waited on was reset before anyone decided it; `metadata["next_round"]` is the next."""
 
@@ -149,6 +169,11 @@ REASONS: dict[str, type[RefusedError | UnavailableError]] = {
     "GATE_EXISTS": SpecConflictError,
     "GATE_ALREADY_RESOLVED": AlreadyResolvedError,
     "SPEC_CONFLICT": SpecConflictError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "PERMISSION_DENIED": NotAllowedError,
+    "NOT_AN_APPROVER": NotAllowedError,
+    "OWN_GATE": NotAllowedError,
+    "TOO_EARLY": TooEarlyError,
     "ROUND_RESET": RoundResetError,
     "ETAG_MISMATCH": GateChangedError,
     "ROUND_MISMATCH": GateChangedError,
@@ -160,7 +185,12 @@ REASONS: dict[str, type[RefusedError | UnavailableError]] = {
     "WATCHER_TOO_SLOW": LimitError,
     "DRAINING": UnavailableError,
     "STORE_UNAVAILABLE": UnavailableError,
+    # Of calls that this SDK does not make.
+    "WEBHOOKS_ELSEWHERE": UnavailableError,
+    "RATE_LIMITED": UnavailableError,
     "STORE_CORRUPT": StoreCorruptError,
+    # A fault of the coordinator, which no caller can bring about.
+    "INTERNAL": RefusedError,
 }
 """The error of each of the coordinator's reasons."""
 
@@ -176,24 +206,39 @@ _FINAL_CODES = frozenset(
     }
 )
 
+_NOT_CONNECTED = "failed to connect to all addresses"
+"""How gRPC begins to say that it has no connection, and so has not sent the call."""
+
 
 def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> RefusedError | UnavailableError:
     """Says what a status of gRPC means."""
     code, details = error.code(), error.details() or error.code().name
-    info = _error_info(error)
-    if info is not None:
+    info = _detail(error, error_details_pb2.ErrorInfo)
+    if info is not None and info.domain == DOMAIN:
         kind = REASONS.get(info.reason, RefusedError)
         if code is grpc.StatusCode.UNAVAILABLE or not issubclass(kind, RefusedError):
-            return UnavailableError(details, info.reason)
+            retry = _detail(error, error_details_pb2.RetryInfo) or error_details_pb2.RetryInfo()
+            return UnavailableError(details, info.reason, retry.retry_delay.ToTimedelta().total_seconds())
         return kind(details, code, info.reason, info.metadata)
     if code in _FINAL_CODES:
         return RefusedError(details, code)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         details = "no answer in time"
-    if details.startswith("failed to connect to all addresses"):
+    if details.startswith(_NOT_CONNECTED):
         # "connection refused", without the addresses and the layers that lead there.
         details = details.rsplit(": ", 1)[-1].lower()
     return UnavailableError(f"cannot reach {address} ({details})")
+
+
+def is_unsent(error: grpc.aio.AioRpcError) -> bool:
+    """Says whether the call was never sent: there was no connection to send it on."""
+    return (error.details() or "").startswith(_NOT_CONNECTED)
+
+
+def unavailable(errors: list[UnavailableError]) -> UnavailableError:
+    """Makes one error of those of all endpoints: what a coordinator said goes before what none did."""
+    said = [error for error in errors if error.reason]
+    return said[0] if said else UnavailableError("; ".join(str(error) for error in errors))
 
 
 def deleted(gate: str) -> GateDeletedError:
@@ -214,12 +259,12 @@ def rejected(name: str, gate: v1.Gate) -> GateRejectedError:
     return GateRejectedError(name, gate.resolution.reason or ("the gate was deleted" if is_deleted else ""))
 
 
-def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
-    """Returns the coordinator's own word on an error, if it has one."""
+def _detail(error: grpc.aio.AioRpcError, kind: type[Detail]) -> Detail | None:
+    """Returns the detail of this kind that a status has, if it has one."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             for detail in status_pb2.Status.FromString(value).details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info) and info.domain == DOMAIN:
-                    return info
+                found = kind()
+                if detail.Unpack(found):
+                    return found
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 from dataclasses import dataclass
@@ -9,10 +10,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from gatepost import model, v1
-from gatepost._endpoint import Endpoint
+from gatepost._endpoint import Endpoints
 from gatepost._shared import Shared, shared
-from gatepost.errors import AlreadyResolvedError, GateTimeoutError, rejected
-from gatepost.model import Decision, GateStatus
+from gatepost.errors import AlreadyResolvedError, GateTimeoutError, NotAllowedError, TooEarlyError, rejected
+from gatepost.model import Decision, GateStatus, OnTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +48,10 @@ class ApprovalGate:
         links: Where to look before deciding.
         required_approvals: How many people have to approve; 0 means 1.
         subject: The thing that is approved.
+        approvers: Who may decide it, as "alice" or "group:release-managers". Empty: whoever may decide gates at all.
+        forbid_requester: Whether who asks for it is kept from approving it. None: where identities are verified.
+        min_wait: Seconds that a round waits before an approval counts.
+        on_timeout: What becomes of a round that nobody decides in time.
 
     What a gate asks for is fixed once it is made: all who declare it have to say the same.
 
@@ -67,6 +72,10 @@ class ApprovalGate:
         links: Iterable[v1.Link] = (),
         required_approvals: int = 0,
         subject: v1.Subject | None = None,
+        approvers: Iterable[str] = (),
+        forbid_requester: bool | None = None,
+        min_wait: float | None = None,
+        on_timeout: OnTimeout = OnTimeout.TIME_OUT,
     ) -> None:
         self.timeout = timeout
         """Seconds, as given."""
@@ -79,6 +88,10 @@ class ApprovalGate:
             links=links,
             required_approvals=required_approvals,
             subject=subject,
+            approvers=approvers,
+            forbid_requester=forbid_requester,
+            min_wait=min_wait,
+            on_timeout=on_timeout,
         )
         self._lock = threading.Lock()
         self._place: Place | None = None
@@ -158,7 +171,7 @@ class ApprovalGate:
         with self._lock:
             if self._place is None:
                 name = f"gate-{unique()}"
-                self._place = Place(shared(Endpoint.of()), name, name)
+                self._place = Place(shared(Endpoints.of()), name, name)
             return self._place
 
     def _make(self) -> v1.Gate | None:
@@ -208,11 +221,13 @@ class ApprovalGate:
         wanted = status if status in (GateStatus.APPROVED, GateStatus.REJECTED) else GateStatus.PENDING
         if decision and decision.status is not wanted:
             self.reset()
-        # One approval would speak for one of them only, and for the wrong one.
-        if wanted is GateStatus.APPROVED and gate.spec.required_approvals <= 1:
-            self.approve(comment=reason)
-        elif wanted is GateStatus.REJECTED:
-            self.reject(reason)
+        # Who may not decide it, or not yet, speaks for nobody: the gate asks again.
+        with contextlib.suppress(NotAllowedError, TooEarlyError):
+            # One approval would speak for one of them only, and for the wrong one.
+            if wanted is GateStatus.APPROVED and gate.spec.required_approvals <= 1:
+                self.approve(comment=reason)
+            elif wanted is GateStatus.REJECTED:
+                self.reject(reason)
 
 
 def state_of(gate: v1.Gate) -> dict[str, Any]:
@@ -223,6 +238,10 @@ def state_of(gate: v1.Gate) -> dict[str, Any]:
         "timeout": model.timeout_of(gate.spec),
         "auto_approve": gate.spec.auto_approve,
         "required_approvals": gate.spec.required_approvals,
+        "approvers": list(gate.spec.approvers),
+        "forbid_requester": gate.spec.forbid_requester if gate.spec.HasField("forbid_requester") else None,
+        "min_wait": model.min_wait_of(gate.spec),
+        "on_timeout": OnTimeout.of(gate.spec).value,
     }
 
 

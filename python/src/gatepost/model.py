@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -46,6 +48,26 @@ class GateStatus(Enum):
     def is_terminal(self) -> bool:
         """Whether the round is decided."""
         return self not in (GateStatus.PENDING, GateStatus.WAITING)
+
+
+class OnTimeout(Enum):
+    """What becomes of a round that nobody decides before its deadline."""
+
+    TIME_OUT = "time_out"
+    """It ends `TIMED_OUT`."""
+    APPROVE = "approve"
+    """It ends `APPROVED`."""
+    REJECT = "reject"
+    """It ends `REJECTED`."""
+
+    @classmethod
+    def of(cls, spec: v1.Spec) -> OnTimeout:
+        """Reads it from a message."""
+        return cls[v1.OnTimeout.Name(spec.on_timeout).removeprefix("ON_TIMEOUT_")]
+
+    def to_proto(self) -> v1.OnTimeout:
+        """Returns it as messages have it."""
+        return cast("v1.OnTimeout", v1.OnTimeout.Value(f"ON_TIMEOUT_{self.name}"))
 
 
 @dataclass(frozen=True)
@@ -98,6 +120,10 @@ def spec(
     links: Iterable[v1.Link] = (),
     required_approvals: int = 0,
     subject: v1.Subject | None = None,
+    approvers: Iterable[str] = (),
+    forbid_requester: bool | None = None,
+    min_wait: float | None = None,
+    on_timeout: OnTimeout = OnTimeout.TIME_OUT,
 ) -> v1.Spec:
     """Says what a gate asks for.
 
@@ -110,13 +136,17 @@ def spec(
         links: Where to look before deciding.
         required_approvals: How many people have to approve; 0 means 1.
         subject: The thing that is approved.
+        approvers: Who may decide, as "alice" or "group:release-managers". Empty: whoever may decide gates at all.
+        forbid_requester: Whether who asks for the gate is kept from approving it. None: where identities are verified.
+        min_wait: Seconds from the first wait of a round before an approval counts. None: any does.
+        on_timeout: What becomes of a round that nobody decides in time.
 
     Raises:
-        ValueError: The timeout is no finite number. All other bounds are the coordinator's, which refuses with
+        ValueError: A time is no finite number. All other bounds are the coordinator's, which refuses with
             `InvalidRequestError`.
 
     """
-    return v1.Spec(
+    made = v1.Spec(
         timeout=None if timeout is None else _duration(timeout),
         auto_approve=auto_approve,
         title=title,
@@ -125,14 +155,32 @@ def spec(
         links=links,
         required_approvals=required_approvals,
         subject=subject,
+        approvers=approvers,
+        min_wait=None if min_wait is None else _duration(min_wait),
+        on_timeout=on_timeout.to_proto(),
     )
+    if forbid_requester is not None:
+        made.forbid_requester = forbid_requester
+    return made
+
+
+def this_process() -> v1.Waiter:
+    """Says who waits, for people: this process on this host."""
+    return v1.Waiter(id=f"{socket.gethostname()}:{os.getpid()}", host=socket.gethostname())
 
 
 def timeout_of(spec: v1.Spec) -> float | None:
     """Returns the timeout of a spec in seconds."""
-    if not spec.HasField("timeout"):
-        return None
-    seconds: float = spec.timeout.seconds + spec.timeout.nanos / 1e9
+    return _seconds(spec.timeout) if spec.HasField("timeout") else None
+
+
+def min_wait_of(spec: v1.Spec) -> float | None:
+    """Returns how long a spec has rounds wait before an approval counts, in seconds."""
+    return _seconds(spec.min_wait) if spec.HasField("min_wait") else None
+
+
+def _seconds(duration: duration_pb2.Duration) -> float:
+    seconds: float = duration.seconds + duration.nanos / 1e9
     return int(seconds) if seconds.is_integer() else seconds
 
 
@@ -141,7 +189,7 @@ def _duration(seconds: float) -> duration_pb2.Duration:
     try:
         duration.FromNanoseconds(round(seconds * 1e9))
     except (OverflowError, ValueError) as error:
-        raise ValueError(f"a timeout of {seconds} seconds: give a finite number, or None to wait for ever") from error
+        raise ValueError(f"a time of {seconds} seconds: give a finite number, or None for no limit") from error
     return duration
 
 
