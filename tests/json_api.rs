@@ -258,16 +258,18 @@ async fn a_watch_sends_events_and_resumes_behind_the_last_one() {
     assert_eq!(events[0]["event"], "created");
     assert_eq!(events[1]["event"], "gate");
     assert!(!events[1].contains_key("id"), "what exists is no place to resume from");
-    ok(gates.approve(approve("a/b"))).await;
+    let approved = ok(gates.approve(approve("a/b"))).await.revision.to_string();
     let events = read_until(watch.body_mut(), &mut text, "gate").await;
     let event: Value = serde_json::from_str(&events.last().unwrap()["data"]).unwrap();
-    assert_eq!((&event["gate"]["status"], &event["revision"]), (&json!("GATE_STATUS_APPROVED"), &json!("2")));
+    assert_eq!((&event["gate"]["status"], &event["revision"]), (&json!("GATE_STATUS_APPROVED"), &json!(approved)));
     let last = events.last().unwrap()["id"].clone();
-    assert_eq!(last, "2");
+    assert_eq!(last, approved);
     drop(watch);
 
-    ok(gates.create_gate(create("a/c"))).await;
-    ok(gates.create_gate(create("a/d"))).await;
+    let mut created = Vec::new();
+    for gate in ["a/c", "a/d"] {
+        created.push(ok(gates.create_gate(create(gate))).await.revision.to_string());
+    }
     let mut watch = http.send(Method::GET, "/v1/watch?prefix=a", &[("last-event-id", &last)], "").await;
     let mut text = String::new();
     let mut seen = Vec::new();
@@ -275,7 +277,7 @@ async fn a_watch_sends_events_and_resumes_behind_the_last_one() {
         seen.extend(read_until(watch.body_mut(), &mut text, "gate").await.pop());
     }
     let ids: Vec<_> = seen.iter().map(|event| event["id"].as_str()).collect();
-    assert_eq!(ids, ["3", "4"]);
+    assert_eq!(ids, created);
 
     // A stop ends it, and says so.
     let stopping = coordinator.begin_stop();
@@ -287,7 +289,7 @@ async fn a_watch_sends_events_and_resumes_behind_the_last_one() {
 
     let coordinator = Coordinator::start().await;
     let http = Http::of(&coordinator);
-    let (status, _, answer) = http.json(Method::GET, "/v1/watch", &[("last-event-id", "77")], "").await;
+    let (status, _, answer) = http.json(Method::GET, "/v1/watch", &[("last-event-id", "7777777")], "").await;
     assert_eq!((status, reason(&answer)), (StatusCode::BAD_REQUEST, "REVISION_AHEAD"));
     let (status, _, answer) = http.json(Method::GET, "/v1/watch", &[("last-event-id", "x")], "").await;
     assert_eq!((status, reason(&answer)), (StatusCode::BAD_REQUEST, "INVALID_MESSAGE"));
@@ -303,4 +305,29 @@ async fn a_grpc_client_is_told_that_a_call_is_unknown() {
     let request = tonic::Request::new(gatepost::proto::Gate::default());
     let status = within(grpc.unary(request, path, codec)).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn a_field_that_may_be_absent_is_told_from_one_that_is_false() {
+    let coordinator = Coordinator::start().await;
+    let http = Http::of(&coordinator);
+    let json = [("content-type", "application/json")];
+    for (gate, spec, kept) in [
+        ("absent", json!({"title": "t"}), Value::Null),
+        ("null", json!({"forbidRequester": null}), Value::Null),
+        ("false", json!({"forbidRequester": false}), json!(false)),
+        ("true", json!({"forbid_requester": true, "minWait": "0.5s", "approvers": ["group:ops"]}), json!(true)),
+    ] {
+        let body = json!({"gate": gate, "spec": spec}).to_string();
+        let (status, _, created) = http.json(Method::POST, "/v1/gates", &json, &body).await;
+        assert_eq!(status, StatusCode::OK, "{created}");
+        assert_eq!(created["spec"]["forbidRequester"], kept, "{gate}");
+        assert_eq!(created["spec"]["onTimeout"], "ON_TIMEOUT_TIME_OUT");
+    }
+    let (status, _, refusal) = http.json(Method::POST, "/v1/gates/true:approve", &json, "{}").await;
+    assert_eq!((status, &refusal["details"][0]["reason"]), (StatusCode::FORBIDDEN, &json!("NOT_AN_APPROVER")));
+    let body = json!({"breakGlassReason": "the site is down"}).to_string();
+    let (_, _, broken) = http.json(Method::POST, "/v1/gates/true:approve", &json, &body).await;
+    assert_eq!(broken["resolution"]["cause"], "CAUSE_BREAK_GLASS");
+    assert_eq!(broken["resolution"]["authentication"], "AUTHENTICATION_ANONYMOUS");
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use gatepost::auth::TokenDigest;
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -74,16 +75,47 @@ const CALLS: &[(&str, &str, &str, &str, u16)] = &[
     ("DELETE", "/v1/gates/{gate}", "/v1/gates/c", "", 404),
 ];
 
+/// Calls about sessions, of a server that asks who calls.
+const SESSION_CALLS: &[(&str, &str, &str, &str, u16)] = &[
+    ("GET", "/v1/session", "/v1/session", "", 200),
+    ("POST", "/v1/session", "/v1/session", r#"{"token":"gp_ada"}"#, 200),
+    ("POST", "/v1/session", "/v1/session", r#"{"token":"gp_eve"}"#, 401),
+    ("DELETE", "/v1/session", "/v1/session", "", 200),
+    ("GET", "/v1/gates", "/v1/gates", "", 200),
+    ("POST", "/v1/gates/{gate}:approve", "/v1/gates/a:approve", "{}", 403),
+];
+
+/// Knows `gp_ada`, who may look.
+const ASKING: &str = r#"
+[[token]]
+principal = "ada"
+sha256 = "DIGEST"
+
+[[grant]]
+to = ["ada"]
+roles = ["viewer"]
+on = ["**"]
+"#;
+
 /// A document, and a server that it is about.
 struct Api {
     coordinator: Coordinator,
     document: Value,
+    token: Option<&'static str>,
 }
 
 impl Api {
     async fn start() -> Self {
-        let coordinator = Coordinator::start().await;
-        let mut api = Self { coordinator, document: Value::Null };
+        Self::of(Coordinator::start().await, None).await
+    }
+
+    async fn start_asking() -> Self {
+        let configuration = ASKING.replace("DIGEST", &TokenDigest::of("gp_ada").to_hex());
+        Self::of(Coordinator::start_with(&configuration).await, Some("gp_ada")).await
+    }
+
+    async fn of(coordinator: Coordinator, token: Option<&'static str>) -> Self {
+        let mut api = Self { coordinator, document: Value::Null, token };
         let (code, kind, text) = api.send("GET", "/openapi.json", &[], "").await;
         assert_eq!((code, kind.as_str()), (200, "application/json"));
         api.document = serde_json::from_str(&text).unwrap();
@@ -99,6 +131,9 @@ impl Api {
         }
         if method == Method::POST {
             request = request.header("content-type", "application/json");
+        }
+        if let Some(token) = self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.method(method).body(Body::from(body.to_owned())).unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
@@ -141,10 +176,12 @@ impl Api {
 
 #[tokio::test]
 async fn every_answer_is_one_that_the_document_allows() {
-    let api = Api::start().await;
-    let operations = api.operations();
+    let (open, asking) = (Api::start().await, Api::start_asking().await);
+    assert_eq!(open.document, asking.document);
+    let operations = open.operations();
     let mut succeeded = BTreeSet::new();
-    for (method, route, path, body, expected) in CALLS {
+    let calls = CALLS.iter().map(|call| (&open, call)).chain(SESSION_CALLS.iter().map(|call| (&asking, call)));
+    for (api, (method, route, path, body, expected)) in calls {
         let operation = operations[&((*method).to_owned(), (*route).to_owned())];
         if let Some(schema) = operation["requestBody"]["content"]["application/json"].get("schema") {
             let body = serde_json::from_str(body).unwrap();
@@ -186,6 +223,7 @@ async fn what_the_document_does_not_allow_is_refused() {
         json!({"gate": "a", "spec": {"requiredApprovals": 1.5}}),
         json!({"gate": "a", "spec": {"labels": {"a": null}}}),
         json!({"gate": "a", "spec": {"links": [null]}}),
+        json!({"gate": "a", "spec": {"forbid_requester": true, "forbidRequester": false}}),
     ] {
         assert!(!validator.is_valid(&body), "the document allows {body}");
         let (code, _, answer) = api.send("POST", "/v1/gates", &[], &body.to_string()).await;

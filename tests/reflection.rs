@@ -4,14 +4,16 @@
 
 #[path = "support/coordinator.rs"]
 mod coordinator;
+#[path = "support/dynamic.rs"]
+mod dynamic;
 
 use std::collections::BTreeMap;
 
 use coordinator::{Coordinator, ok, refused, within};
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage, Value};
+use dynamic::DynamicCodec;
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ReflectMessage, Value};
 use prost_types::FileDescriptorProto;
 use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
@@ -158,43 +160,5 @@ impl Dynamic {
         let mut grpc = Grpc::new(self.channel.clone());
         grpc.ready().await.unwrap();
         grpc.unary(Request::new(request), path, DynamicCodec(method.output())).await
-    }
-}
-
-/// Writes any message, and reads the one that it has the description of.
-#[derive(Clone)]
-struct DynamicCodec(MessageDescriptor);
-
-impl Codec for DynamicCodec {
-    type Encode = DynamicMessage;
-    type Decode = DynamicMessage;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        self.clone()
-    }
-
-    fn decoder(&mut self) -> Self {
-        self.clone()
-    }
-}
-
-impl Encoder for DynamicCodec {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn encode(&mut self, message: DynamicMessage, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        prost::Message::encode(&message, bytes).map_err(|error| Status::internal(error.to_string()))
-    }
-}
-
-impl Decoder for DynamicCodec {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        let message = DynamicMessage::decode(self.0.clone(), bytes);
-        message.map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 }

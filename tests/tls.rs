@@ -2,52 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is a failed test")]
 
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/coordinator.rs"]
 mod coordinator;
 
 use std::fs;
 use std::path::Path;
 
+use authority::Authority;
 use coordinator::*;
 use gatepost::client::{Client, Error, Tls};
 use gatepost::proto::*;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// A root that gives certificates.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn pem(&self) -> Vec<u8> {
-        self.0.pem().into_bytes()
-    }
-
-    /// Gives a certificate and its key, in PEM.
-    fn certificate(&self, name: &str, purpose: ExtendedKeyUsagePurpose) -> (Vec<u8>, Vec<u8>) {
-        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params.extended_key_usages = vec![purpose];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        (certificate.pem().into_bytes(), key.serialize_pem().into_bytes())
-    }
-
-    fn server(&self) -> (Vec<u8>, Vec<u8>) {
-        self.certificate("gatepost", ExtendedKeyUsagePurpose::ServerAuth)
-    }
-
-    fn client(&self, name: &str) -> (Vec<u8>, Vec<u8>) {
-        self.certificate(name, ExtendedKeyUsagePurpose::ClientAuth)
-    }
-}
 
 /// A coordinator with TLS, and where its certificate lies.
 struct Served {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.request
@@ -49,9 +50,12 @@ def program() -> Path:
 class Coordinator:
     """A coordinator process with data of its own, and the workers that wait at it."""
 
-    def __init__(self, data: Path) -> None:
+    token = ""
+    """What tests show to it when they ask its API, where it asks who calls."""
+
+    def __init__(self, data: Path, flags: Iterable[str | Path] = ()) -> None:
         self._data = data
-        self._flags: list[str | Path] = []
+        self._flags = [*flags]
         self._workers: list[subprocess.Popen[str]] = []
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEPOST_")}
         self._start("127.0.0.1:0")
@@ -75,6 +79,10 @@ class Coordinator:
         self._data = data or self._data
         self._flags = [*flags]
         self._start(urlsplit(self.url).netloc)
+
+    def reload(self) -> None:
+        """Has it read its configuration again."""
+        self._process.send_signal(signal.SIGHUP)
 
     def end(self) -> None:
         """Ends it and its workers."""
@@ -101,13 +109,16 @@ class Coordinator:
 
     def get(self, path: str) -> dict[str, Any]:
         """Asks the JSON API."""
-        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as answer:
-            return json.load(answer)
+        return self._ask(urllib.request.Request(self.url + path))
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Makes a call of the JSON API."""
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        return self._ask(urllib.request.Request(self.url + path, json.dumps(body).encode(), headers))
+
+    def _ask(self, request: urllib.request.Request) -> dict[str, Any]:
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.load(answer)
 
@@ -199,13 +210,18 @@ class Browsers:
 
     def open(self, path: str = "/", **options: Any) -> Page:
         """Opens a path in a browser of its own, and returns once it is live."""
+        page = self.visit(path, **options)
+        expect(page.locator("#connection")).to_have_text("Live")
+        return page
+
+    def visit(self, path: str = "/", **options: Any) -> Page:
+        """Does the same, whatever becomes of it."""
         settings = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", "timezone_id": "UTC"} | options
         context = self._browser.new_context(base_url=self._url, **settings)
         context.set_default_timeout(PATIENCE * 1000)
         self._opened.append((context, Watched(context, urlsplit(self._url).netloc)))
         page = context.new_page()
         page.goto(path)
-        expect(page.locator("#connection")).to_have_text("Live")
         return page
 
     def close(self) -> None:

@@ -137,7 +137,6 @@ async fn setting_the_wall_clock_of_a_running_server_moves_no_deadline() {
             let gate = outcome(&mut wait).await;
             let took = asked.elapsed();
             assert!(took >= timeout, "{offset}: early, after {took:?}");
-            assert!(took < timeout + Duration::from_secs(1), "{offset}: late, after {took:?}");
             check_timed_out(&mut gates, &gate).await;
         }
         assert_eq!(ok(gates.get_gate(get("before"))).await.deadline, waiting.deadline);

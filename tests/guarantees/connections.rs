@@ -1,18 +1,21 @@
 //! Floods of connections: those that say nothing are closed, and keep nobody out.
 
 use std::error::Error;
-use std::time::Duration;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
 
-use tokio::io::AsyncReadExt;
+use gatepost::client::Client;
+use gatepost::proto::{ApproveRequest, CreateGateRequest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::chance::times;
 use crate::server::Server;
-use crate::support::{approve, create, ok, outcome, refused, told, wait, within};
+use crate::support::{again, approve, create, get, ok, outcome, refused, told, wait, within};
 
 /// By when a connection that says nothing has to be closed.
-const CLOSED_WITHIN: Duration = Duration::from_secs(10);
+const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_are_closed_and_keep_nobody_out() {
@@ -32,23 +35,72 @@ async fn silent_connections_are_closed_and_keep_nobody_out() {
         connections
     });
 
-    let mut decided = 0;
-    while !flood.is_finished() || decided < 20 {
-        // Each on a connection of its own: it has to be let in. A client whose connection gave way before it could speak
-        // tries again.
-        let client = server.client();
-        let gate = format!("g/{decided}");
-        within(client.create(create(&gate))).await.unwrap();
-        within(client.approve(approve(&gate))).await.unwrap();
-        decided += 1;
-    }
-
+    let (decided, _) = decide_beside(&flood, || server.client()).await;
     for closed in flood.await.unwrap().join_all().await {
         assert!(closed.is_ok(), "open after {CLOSED_WITHIN:?}");
     }
     let grown = server.resident_kib().saturating_sub(before);
     println!("{count} silent connections, {decided} decisions meanwhile, {grown} KiB");
     assert!(grown < 64 * 1024, "{grown} KiB");
+}
+
+/// Decides for as long as a flood goes on, and 20 times at the least, each on a connection of its own: it has to be let in.
+/// Returns how often, and how long the slowest took. A client whose connection gave way before it could speak tries again.
+pub async fn decide_beside<T>(flood: &JoinHandle<T>, client: impl Fn() -> Client) -> (usize, Duration) {
+    let (mut decided, mut slowest) = (0, Duration::ZERO);
+    while !flood.is_finished() || decided < 20 {
+        let (client, gate, begin) = (client(), format!("g/{decided}"), Instant::now());
+        let made = CreateGateRequest { request_id: format!("create-{decided}"), ..create(&gate) };
+        within(again(async || client.create(made.clone()).await)).await.unwrap();
+        let approval = ApproveRequest { request_id: format!("approve-{decided}"), ..approve(&gate) };
+        within(again(async || client.approve(approval.clone()).await)).await.unwrap();
+        slowest = slowest.max(begin.elapsed());
+        decided += 1;
+    }
+    (decided, slowest)
+}
+
+/// How a client of HTTP/2 begins, and goes on when it has nothing to ask.
+const IDLE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_not_known_gives_way() {
+    let server = Server::start_with(|command, _| {
+        command.env("GATEPOST_MAX_CONNECTIONS", "2");
+    });
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        let mut connection = TcpStream::connect(server.address).await.unwrap();
+        connection.write_all(IDLE).await.unwrap();
+        // The server's own greeting: it has heard this one.
+        connection.read_exact(&mut [0; 9]).await.unwrap();
+        idle.push(connection);
+    }
+    let mut first = server.gates();
+    ok(first.create_gate(create("a"))).await;
+    // The one that has been there for longest is closed, and only that one.
+    closed(&mut idle[0]).await;
+    assert!(is_open(&idle[1]));
+    let mut second = server.gates();
+    ok(second.approve(approve("a"))).await;
+    closed(&mut idle[1]).await;
+    ok(first.get_gate(get("a"))).await;
+}
+
+/// Reads until the server closes a connection, by its end or by a reset.
+async fn closed(connection: &mut TcpStream) {
+    while within(connection.read(&mut [0; 1024])).await.is_ok_and(|bytes| bytes > 0) {}
+}
+
+/// Says whether nothing has closed a connection yet, once what was said on it is read.
+fn is_open(connection: &TcpStream) -> bool {
+    loop {
+        match connection.try_read(&mut [0; 1024]) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@
 mod clock;
 mod connections;
 mod cuts;
+mod floods;
 mod order;
 mod proxy;
 mod races;
@@ -31,3 +32,5 @@ mod seen;
 mod support;
 #[path = "../support/watched.rs"]
 mod watched;
+
+use support::kept;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use gatepost::coordinator::{Call, Clock, Coordinator, Error, History, Retention, WaitQuery, Waiter};
-use gatepost::domain::{self, Ballot, EventKind, GateName, Prefix, Principal, Refusal, Revision, Spec, Status};
+use gatepost::coordinator::{Call, Caller, Clock, Coordinator, Error, History, Retention, WaitQuery};
+use gatepost::domain::{self, Ballot, EventKind, GateName, Prefix, Principal, Refusal, Revision, Spec, Status, Waiter};
 use gatepost::proto::{ApproveRequest, EventType, GateStatus, RejectRequest};
 use gatepost::store::memory::Memory;
 use tokio::sync::Barrier;
@@ -21,7 +21,7 @@ const AT_ONCE: usize = 30;
 const NEAR: Duration = Duration::from_millis(1);
 
 fn call(principal: &str) -> Call {
-    Call { principal: Principal::parse(principal).unwrap(), request: None }
+    Call { caller: Caller::unrestricted(Principal::parse(principal).unwrap().into()), request: None }
 }
 
 async fn wait(gates: &Arc<Coordinator>, gate: &GateName, spec: Option<Spec>) -> gatepost::coordinator::Wait {
@@ -104,7 +104,7 @@ async fn race(gates: Arc<Coordinator>, gate: GateName, mut chance: Chance) -> (b
 async fn terminal(gates: &Coordinator, gate: &GateName) -> usize {
     let prefix = Prefix::parse("prefix", "").unwrap();
     let query = History { gate: Some(gate.clone()), prefix, after: Revision::ZERO, limit: 100 };
-    let events = gates.history(query).await.unwrap().events;
+    let events = gates.history(&Caller::anonymous(), query).await.unwrap().events;
     events.iter().filter(|event| event.kind == EventKind::Resolved).count()
 }
 

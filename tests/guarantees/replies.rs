@@ -11,7 +11,7 @@ use gatepost::proto::*;
 use crate::chance::{Chance, times};
 use crate::proxy::{Network, Proxy};
 use crate::server::Server;
-use crate::support::{approve, create, get, history, ok, reject, reset, within};
+use crate::support::{again, approve, create, get, history, ok, reject, reset, within};
 
 /// Calls whose replies are lost together.
 const AT_ONCE: usize = 25;
@@ -75,18 +75,22 @@ async fn a_call_whose_reply_was_lost_gets_the_same_answer_when_it_is_repeated_an
         let missing = through.get(get("missing")).await.unwrap_err();
         assert!(missing.refusal("GATE_NOT_FOUND").is_some(), "{missing}");
         proxy.set(Network::RepliesLost);
-        let calls =
-            join_all(gates.iter().zip(&verbs).enumerate().map(|(i, (gate, verb))| {
-                let through = &through;
-                async move {
-                    if i % 2 == 0 { verb.call_plainly(through, gate).await } else { verb.call(through, gate).await }
+        let is_killed = batch % 2 == 0;
+        let calls = join_all(gates.iter().zip(&verbs).enumerate().map(|(i, (gate, verb))| {
+            let through = &through;
+            async move {
+                // A client repeats for two seconds only: a server that is started again may take longer.
+                if is_killed || i % 2 == 1 {
+                    again(async || verb.call(through, gate).await).await
+                } else {
+                    verb.call_plainly(through, gate).await
                 }
-            }));
-        let meanwhile = async {
-            for (gate, verb) in gates.iter().zip(&verbs) {
-                until_done(&server, gate, verb.told()).await;
             }
-            if batch % 2 == 0 {
+        }));
+        let meanwhile = async {
+            let client = server.client();
+            join_all(gates.iter().zip(&verbs).map(|(gate, verb)| until_done(&client, gate, verb.told()))).await;
+            if is_killed {
                 server.kill();
                 server.start_again();
             }
@@ -113,8 +117,7 @@ async fn a_call_whose_reply_was_lost_gets_the_same_answer_when_it_is_repeated_an
 }
 
 /// Waits until the server has done what it was asked, whatever became of the reply.
-async fn until_done(server: &Server, gate: &str, event: EventType) {
-    let client = server.client();
+async fn until_done(client: &Client, gate: &str, event: EventType) {
     let mut look = tokio::time::interval(Duration::from_millis(2));
     within(async {
         loop {

@@ -179,7 +179,7 @@ async fn a_request_of_5_mib_is_refused_and_others_are_served_on_the_same_connect
         assert_eq!(status.get_details_error_info().unwrap().reason, "LIMIT_EXCEEDED");
     }
     check_unchanged(&server).await;
-    assert_eq!(ok(gates.create_gate(create("a"))).await.revision, 1);
+    ok(gates.create_gate(create("a"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -211,6 +211,6 @@ async fn values_nested_10_000_deep_are_refused() {
 
 async fn check_unchanged(server: &Server) {
     let mut gates = server.gates();
-    let page = ok(gates.list_gates(list(""))).await;
-    assert_eq!((page.gates, page.revision), (Vec::new(), 0));
+    assert_eq!(ok(gates.list_gates(list(""))).await.gates, Vec::new());
+    assert_eq!(ok(gates.list_events(ListEventsRequest::default())).await.events, Vec::new());
 }

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::task::block_in_place;
 use tonic::transport::Endpoint;
 
+use crate::kept::etcd::port::Port;
 use crate::process::{Ending, serve};
 use crate::support::Gates;
 
@@ -20,6 +21,7 @@ use crate::support::Gates;
 pub struct Server {
     process: Ending,
     pub address: SocketAddr,
+    _port: Port,
     home: TempDir,
     with: fn(&mut Command, &Path),
 }
@@ -32,8 +34,9 @@ impl Server {
     /// Starts one whose command is changed first; the path is that of a directory of its own.
     pub fn start_with(with: fn(&mut Command, &Path)) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let (process, address) = spawn("127.0.0.1:0", home.path(), with);
-        Self { process, address, home, with }
+        let port = Port::hold();
+        let (process, address) = spawn(port.address, home.path(), with);
+        Self { process, address, _port: port, home, with }
     }
 
     /// Ends it with SIGKILL.
@@ -46,7 +49,7 @@ impl Server {
 
     /// Starts it again after [`Self::kill`], on the same port and data.
     pub fn start_again(&mut self) {
-        (self.process, self.address) = spawn(&self.address.to_string(), self.home.path(), self.with);
+        (self.process, self.address) = spawn(self.address, self.home.path(), self.with);
     }
 
     /// Ends it with SIGTERM and returns what it said on stderr, if that was kept.
@@ -73,9 +76,12 @@ impl Server {
 
     /// What it holds in memory, in KiB.
     pub fn resident_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        self.status("VmRSS:")
+    }
+
+    /// The most that it ever held in memory, in KiB.
+    pub fn resident_kib_max(&self) -> u64 {
+        self.status("VmHWM:")
     }
 
     /// How long it has computed.
@@ -106,6 +112,13 @@ impl Server {
         kill_process(Pid::from_child(&self.process.0), signal).unwrap();
     }
 
+    /// A number of its `/proc/PID/status`.
+    fn status(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// A field of its `/proc/PID/stat`, counted behind its name.
     fn stat(&self, field: usize) -> String {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.0.id())).unwrap();
@@ -123,15 +136,15 @@ fn data(home: &Path) -> PathBuf {
     home.join("data")
 }
 
-fn spawn(listen: &str, home: &Path, with: fn(&mut Command, &Path)) -> (Ending, SocketAddr) {
-    let mut command = serve(listen, &data(home));
-    command.env("GATEPOST_CACHE_MIB", "8").stdout(Stdio::piped());
+fn spawn(listen: SocketAddr, home: &Path, with: fn(&mut Command, &Path)) -> (Ending, SocketAddr) {
+    let mut command = serve(&listen.to_string(), &data(home));
+    command.stdout(Stdio::piped());
     with(&mut command, home);
     block_in_place(|| {
         let mut process = Ending(command.spawn().unwrap());
         let mut said = String::new();
         BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        let address = said.split("http://").nth(1).and_then(|rest| rest.split(',').next());
+        let address = said.split("://").nth(1).and_then(|rest| rest.split(',').next());
         let address = address.unwrap_or_else(|| panic!("it does not say where it listens: {said:?}"));
         (process, address.parse().unwrap())
     })

@@ -8,6 +8,7 @@ use gatepost::proto::*;
 use tonic::Code;
 use tonic_types::StatusExt;
 
+use crate::kept;
 use crate::server::Server;
 use crate::support::{
     approve, create, get, list, ok, outcome, refused, reset, told_waiting, wait, wait_with, within_ms,
@@ -37,6 +38,9 @@ fn corrupt(status: &tonic::Status) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_cannot_be_read_is_reported_and_the_rest_is_served() {
+    if kept::skipped("stored") {
+        return;
+    }
     let mut server = Server::start_with(|command, _| {
         command.stderr(Stdio::piped());
     });
@@ -47,7 +51,7 @@ async fn a_record_that_cannot_be_read_is_reported_and_the_rest_is_served() {
     let decided = ok(gates.approve(approve("r/decided"))).await;
     let mut wait_good = ok(gates.wait(wait_with("r/good", within_ms(60_000)))).await;
     told_waiting(&mut wait_good, 1).await;
-    let mut wait_bad = ok(gates.wait(wait_with("r/bad", within_ms(1_000)))).await;
+    let mut wait_bad = ok(gates.wait(wait_with("r/bad", within_ms(5_000)))).await;
     told_waiting(&mut wait_bad, 1).await;
     ok(gates.create_gate(create("r/last"))).await;
     server.kill();
@@ -71,7 +75,7 @@ async fn a_record_that_cannot_be_read_is_reported_and_the_rest_is_served() {
     assert_eq!(outcome(&mut wait_good).await.status(), GateStatus::Approved);
 
     // Its deadline passes first: others time out all the same, and nothing spins.
-    let mut short = ok(gates.wait(wait_with("r/short", within_ms(1_000)))).await;
+    let mut short = ok(gates.wait(wait_with("r/short", within_ms(5_000)))).await;
     assert_eq!(outcome(&mut short).await.status(), GateStatus::TimedOut);
     let (begin, computed) = (Instant::now(), server.cpu());
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -84,6 +88,9 @@ async fn a_record_that_cannot_be_read_is_reported_and_the_rest_is_served() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_record_of_all_may_be_the_one_that_cannot_be_read() {
+    if kept::skipped("stored") {
+        return;
+    }
     let mut server = Server::start();
     let mut gates = server.gates();
     let good = ok(gates.create_gate(create("good"))).await;
