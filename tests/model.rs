@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gatepost::domain::{
-    Ballot, Cause, Command, Etag, Event, EventKind, Facts, Gate, GateName, Principal, Refusal, Resolution, Revision,
-    Round, Ruling, Spec, Status, Subject, Uid, Verdict, decide,
+    Authentication, Ballot, Cause, Command, Etag, Event, EventKind, Facts, Gate, GateName, Identity, OnTimeout, Party,
+    Principal, Refusal, Resolution, Revision, Round, Ruling, Spec, Status, Subject, Uid, Verdict, decide,
 };
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-use reference::{Answer, Ask, End, FACTS, Model, ModelGate, Pin, Step, Terms, VOTERS};
+use reference::{Answer, Ask, End, FACTS, Model, ModelGate, Pin, Step, Terms, VOTERS, Word, is_verified};
 
 prop_state_machine! {
     // No file of seeds: a failure prints its shortest sequence, which belongs into the tests of `decide` by name.
@@ -88,7 +88,7 @@ impl StateMachineTest for Domain {
 impl Domain {
     fn command(&self, number: usize, ask: &Ask, step: u32) -> Command {
         let gate = self.gates.get(&number);
-        let by = principal(VOTERS);
+        let operator = || identity(VOTERS);
         let round = |pin| match pin {
             Pin::Free => None,
             Pin::Right => gate.map(|gate| gate.round),
@@ -105,16 +105,22 @@ impl Domain {
             Pin::Wrong => Some("sha256:other".into()),
         };
         match *ask {
-            Ask::Create { terms } => Command::Create { uid: Uid(step.to_string()), spec: spec(terms), requester: by },
-            Ask::Wait { round: pin } => Command::Wait { round: round(pin), uid: None, by },
-            Ask::Vote { voter, approves, round: round_pin, etag: etag_pin, digest: digest_pin } => {
+            Ask::Create { terms, by } => {
+                Command::Create { uid: Uid(step.to_string()), spec: spec(terms), requester: principal(by) }
+            }
+            Ask::Wait { by, round: pin } => Command::Wait { round: round(pin), uid: None, by: principal(by) },
+            Ask::Vote { voter, word, round: round_pin, etag: etag_pin, digest: digest_pin } => {
                 let ballot = Ballot {
                     round: round(round_pin),
                     etag: etag(etag_pin),
                     subject_digest: digest(digest_pin),
-                    ..principal(voter).into()
+                    ..identity(voter).into()
                 };
-                if approves { Command::Approve(ballot) } else { Command::Reject(ballot) }
+                match word {
+                    Word::Yes => Command::Approve(ballot),
+                    Word::No => Command::Reject(ballot),
+                    Word::BreakGlass => Command::BreakGlass(ballot),
+                }
             }
             Ask::Settle { approves, is_stale } => {
                 let verdict = if approves { Verdict::Approve } else { Verdict::Reject };
@@ -123,11 +129,11 @@ impl Domain {
             }
             Ask::Report { fact, value, round: pin } => {
                 let facts = Facts::parse([(fact.to_string(), value.to_string())].into()).unwrap();
-                Command::ReportEvidence { facts, round: round(pin), by }
+                Command::ReportEvidence { facts, round: round(pin), by: operator().principal }
             }
             Ask::Expire => Command::Expire,
-            Ask::Reset => Command::Reset { by },
-            Ask::Delete { etag: pin } => Command::Delete { by, etag: etag(pin) },
+            Ask::Reset => Command::Reset { by: operator().principal },
+            Ask::Delete { etag: pin } => Command::Delete { by: operator(), etag: etag(pin) },
         }
     }
 
@@ -159,11 +165,12 @@ impl Domain {
             (None, None) => {}
             (Some((status, resolution)), None) => {
                 assert_eq!(resolution.revision, gate.revision);
-                assert_eq!(resolution.cause == Cause::Timeout, status == Status::TimedOut);
+                assert!(resolution.cause == Cause::Timeout || status != Status::TimedOut);
+                assert_eq!(resolution.by.is_none(), resolution.authentication.is_none());
                 let by_nobody = matches!(resolution.cause, Cause::Timeout | Cause::AutoApprove | Cause::Policy);
                 assert_eq!(resolution.by.is_none(), by_nobody);
                 let in_time = gate.deadline.is_none_or(|deadline| resolution.time < deadline);
-                assert_eq!(in_time, status != Status::TimedOut, "decided too late, or timed out too early");
+                assert_eq!(in_time, resolution.cause != Cause::Timeout, "decided too late, or timed out too early");
                 self.resolutions.insert(this_round, (status, resolution));
             }
             (now, first) => assert_eq!(now, first, "the round has another resolution"),
@@ -203,6 +210,9 @@ fn answer(result: &Result<Option<Event>, Refusal>) -> Answer {
             Refusal::RoundMismatch { .. } => Answer::RoundMismatch,
             Refusal::EtagMismatch { .. } => Answer::EtagMismatch,
             Refusal::SubjectChanged { .. } => Answer::SubjectChanged,
+            Refusal::NotAnApprover { .. } => Answer::NotAnApprover,
+            Refusal::OwnGate { .. } | Refusal::OwnApproval { .. } => Answer::OwnGate,
+            Refusal::TooEarly { .. } => Answer::TooEarly,
             Refusal::TooManyFacts { .. } => panic!("a model of {FACTS} facts has room for them"),
         },
     }
@@ -217,10 +227,19 @@ fn seen(gate: &Gate) -> ModelGate {
             approvals: gate.spec.required_approvals.try_into().unwrap(),
             auto_approve: gate.spec.auto_approve,
             has_subject: gate.spec.subject.is_some(),
+            deciders: gate.spec.approvers.len(),
+            forbids_requester: gate.spec.forbid_requester,
+            min_wait: gate.spec.min_wait.map(nanos),
+            silence: match gate.spec.on_timeout {
+                OnTimeout::TimeOut => "TIMED_OUT",
+                OnTimeout::Approve => "APPROVED",
+                OnTimeout::Reject => "REJECTED",
+            },
         },
+        requester: person(&gate.requester),
         round: gate.round.get(),
         updated: since_epoch(gate.update_time),
-        first_wait: gate.wait_time.map(since_epoch),
+        first_wait: gate.wait_time.map(since_epoch).zip(gate.first_waiter.as_ref().map(person)),
         votes: gate.votes.iter().map(|vote| (person(&vote.voter), vote.verdict == Verdict::Approve)).collect(),
         evidence: gate.evidence.iter().map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap())).collect(),
         end: gate.resolution.as_ref().map(|resolution| End {
@@ -243,12 +262,25 @@ fn spec(terms: Terms) -> Spec {
         auto_approve: terms.auto_approve,
         required_approvals: terms.approvals.try_into().unwrap(),
         subject: terms.has_subject.then(|| Subject { uri: String::new(), digest: "sha256:subject".into() }),
+        approvers: (0..terms.deciders).map(|decider| Party::Principal(principal(decider))).collect(),
+        forbid_requester: terms.forbids_requester,
+        min_wait: terms.min_wait.map(Duration::from_nanos),
+        on_timeout: match terms.silence {
+            "APPROVED" => OnTimeout::Approve,
+            "REJECTED" => OnTimeout::Reject,
+            _ => OnTimeout::TimeOut,
+        },
         ..Spec::default()
     }
 }
 
 fn principal(person: usize) -> Principal {
     Principal::parse(&person.to_string()).unwrap()
+}
+
+fn identity(person: usize) -> Identity {
+    let authentication = if is_verified(person) { Authentication::Jwt } else { Authentication::Anonymous };
+    Identity { authentication, ..principal(person).into() }
 }
 
 fn person(principal: &Principal) -> usize {

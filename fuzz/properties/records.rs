@@ -6,7 +6,6 @@ use gatepost::store::codec::{
     RECORD_BYTES_MAX, decode_answer, decode_dead_letter, decode_event, decode_outbox, encode_answer,
     encode_dead_letter, encode_event, encode_outbox,
 };
-use std::time::SystemTime;
 
 /// Where the record stands in the log.
 const REVISION: Revision = Revision(42);
@@ -19,7 +18,7 @@ pub fn any_bytes(bytes: &[u8]) {
         assert_eq!(decode_event(REVISION, &written).unwrap(), event);
     }
     if let Some(answer) = readable(decode_answer("it", bytes))
-        && let Some(written) = writable(encode_answer(&answer.fingerprint, &answer.revisions, SystemTime::now()), bytes)
+        && let Some(written) = writable(encode_answer(&answer.fingerprint, &answer.revisions, answer.time), bytes)
     {
         assert_eq!(decode_answer("it", &written).unwrap(), answer);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{Stream, StreamExt};
-use gatepost::coordinator::{Clock, Coordinator, Retention};
+use gatepost::coordinator::{Caller, Clock, Coordinator, Retention};
 use gatepost::grpc::Service;
 use gatepost::proto::gate_service_server::GateService;
 use gatepost::proto::wait_response::Message as Told;
@@ -24,7 +24,7 @@ const CALLS_MAX: usize = 12;
 const MESSAGES_MAX: usize = 4;
 /// When nothing more comes of a stream. Time is paused: nobody waits for it.
 const SILENCE: Duration = Duration::from_secs(1);
-/// A gate with all its votes, with room to spare: what is kept is below 100 KiB.
+/// A gate with all its votes, with room to spare: what is kept is below 112 KiB.
 const GATE_BYTES_MAX: usize = 128 * 1024;
 /// A refusal comes in the header of an answer, of which clients take 16 KiB, in letters that take up to three bytes.
 const REFUSAL_BYTES_MAX: usize = 16 * 1024 / 3;
@@ -107,7 +107,14 @@ async fn call(service: &Service, method: u8, bytes: &[u8]) {
 
 /// Bytes that are no such message are refused by the transport. An empty one stands for them.
 fn request<M: Message + Default>(bytes: &[u8]) -> Request<M> {
-    Request::new(M::decode(bytes).unwrap_or_default())
+    with_caller(M::decode(bytes).unwrap_or_default())
+}
+
+/// A request as it comes to a server that asks nobody who they are.
+fn with_caller<M>(message: M) -> Request<M> {
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(Caller::anonymous());
+    request
 }
 
 /// Checks a gate that was answered. To create one with its spec is to ask for the same.
@@ -115,7 +122,7 @@ async fn gate(service: &Service, answered: Result<Response<Gate>, Status>) {
     let Some(gate) = answer(answered) else { return };
     check(&gate);
     let again = CreateGateRequest { gate: gate.name.clone(), spec: gate.spec.clone(), ..CreateGateRequest::default() };
-    let again = service.create_gate(Request::new(again)).await;
+    let again = service.create_gate(with_caller(again)).await;
     assert_eq!(again.map(|again| again.into_inner().spec).ok(), Some(gate.spec), "{}", gate.name);
 }
 
@@ -136,7 +143,10 @@ where
 
 /// Returns the answer; a refusal has a reason that programs know, and fits where it is sent.
 fn answer<T>(answered: Result<Response<T>, Status>) -> Option<T> {
-    use Code::{Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted};
+    use Code::{
+        Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, PermissionDenied,
+        ResourceExhausted,
+    };
 
     let status = match answered {
         Ok(response) => return Some(response.into_inner()),
@@ -147,7 +157,8 @@ fn answer<T>(answered: Result<Response<T>, Status>) -> Option<T> {
         InvalidArgument => &["INVALID_NAME", "INVALID_SPEC", "INVALID_ARGUMENT", "REQUEST_ID_REUSED"],
         NotFound => &["GATE_NOT_FOUND", "ROUND_NOT_FOUND"],
         AlreadyExists => &["GATE_EXISTS"],
-        FailedPrecondition => &["GATE_ALREADY_RESOLVED", "SPEC_CONFLICT", "ROUND_RESET"],
+        FailedPrecondition => &["GATE_ALREADY_RESOLVED", "SPEC_CONFLICT", "ROUND_RESET", "TOO_EARLY"],
+        PermissionDenied => &["NOT_AN_APPROVER", "OWN_GATE"],
         Aborted => &["ETAG_MISMATCH", "ROUND_MISMATCH", "SUBJECT_CHANGED"],
         OutOfRange => &["REVISION_AHEAD"],
         ResourceExhausted => &["LIMIT_EXCEEDED"],

@@ -192,6 +192,8 @@ fn parse_call(text: &str, result: &str, data: &Path, positions: &mut BTreeMap<St
         "ftruncate" => Some(Does::Truncate { path: inside(descriptor()?)?, size: last_number(arguments)? }),
         "rename" => Some(Does::Rename { from: named(0)?, to: named(1)? }),
         "unlink" => Some(Does::Unlink(named(0)?)),
+        // It sets blocks aside, and changes nothing that is read.
+        "fallocate" if arguments.contains("FALLOC_FL_KEEP_SIZE") => None,
         "fsync" | "fdatasync" => Some(Does::Sync(inside(descriptor()?)?)),
         _ => {
             let known = inside(descriptor().unwrap_or_default()).or_else(|| named(0));

@@ -131,7 +131,7 @@ impl Truth {
         let unresolved: Vec<_> = gates.values().copied().filter(|gate| !gate.status.is_terminal()).cloned().collect();
         same!("the unresolved gates", list(store, true).await?, unresolved);
         same!("the gates", list(store, false).await?, gates.values().copied().cloned().collect::<Vec<_>>());
-        same!("the counts", store.counts(), gates.values().map(|gate| gate.status).collect());
+        same!("the counts", store.counts().await?, gates.values().map(|gate| gate.status).collect());
         let waiting = gates.values().filter(|gate| !gate.status.is_terminal());
         let mut deadlines: Vec<_> = waiting.filter_map(|it| Some((it.deadline?, it.name.clone()))).collect();
         deadlines.sort();

@@ -147,7 +147,7 @@ impl Workload {
             Some(Status::Pending) if random.bool() => Ask::Wait { round: None, uid: None, by: by() },
             Some(Status::Pending | Status::Waiting) if random.bool() => Ask::Reject(Ballot::from(by())),
             Some(Status::Pending | Status::Waiting) => Ask::Approve(Ballot::from(by())),
-            Some(_) if random.u8(..4) == 0 => Ask::Delete { by: by(), etag: None },
+            Some(_) if random.u8(..4) == 0 => Ask::Delete { by: by().into(), etag: None },
             Some(_) => Ask::Reset { by: by() },
         };
         let name = GateName::parse("gate", &format!("burst/{number}")).unwrap();
@@ -177,5 +177,5 @@ async fn copy(mut events: Vec<Arc<Event>>, kept: &Sled) {
 /// Names the request of an event: each kind comes once in a round.
 pub fn request(event: &Event) -> RequestKey {
     let id = format!("{}:{}:{:?}", event.gate.uid, event.gate.round, event.kind);
-    RequestKey { principal: Principal::parse("alice").unwrap(), id, part: None }
+    RequestKey::new(&Principal::parse("alice").unwrap(), &id, None)
 }

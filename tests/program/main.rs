@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is a failed test")]
 
 mod bench;
+mod configuration;
 mod crash;
 mod demo;
+mod grants;
+#[path = "../support/kept.rs"]
+mod kept;
 mod operations;
 #[allow(dead_code, reason = "only the tests of webhooks configure one")]
 mod process;
@@ -12,4 +16,5 @@ mod rules;
 mod serve;
 mod tour;
 mod traces;
+mod transfer;
 mod usage;

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use gatepost::metrics::{Kind, METRICS};
+use gatepost::metrics::{Kind, LEADER, METRICS};
 use prometheus_parse::{Sample, Scrape, Value};
 
 use crate::process::{Coordinator, gatepost, http, ready, serve};
@@ -67,14 +69,18 @@ fn traffic(coordinator: &Coordinator) {
     // Before what it is to tell, so that it hears of it as it happens.
     let watching = coordinator.command(&["watch"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut watching = crate::process::Ending(watching);
-    let mut told = BufReader::new(watching.0.stdout.take().unwrap());
+    let (told, lines) = mpsc::channel();
+    let stdout = BufReader::new(watching.0.stdout.take().unwrap());
+    thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
     until(|| value(&scrape(address), "gatepost_watches", &[]) == Some(1.0));
+    // It is counted before it has its place, and told what happens from then on.
+    until(|| coordinator.run(&["reset", "pending"]).code == Some(0) && lines.try_recv().is_ok());
     assert_eq!(value(&scrape(address), "gatepost_waiters", &[]), Some(1.0));
     assert_eq!(coordinator.run(&["approve", "approved", "--comment", "fine"]).code, Some(0));
     assert_eq!(waiting.end().code, Some(0));
-    let mut line = String::new();
-    told.read_line(&mut line).unwrap();
-    assert!(line.contains("approved"), "{line}");
+    while !lines.recv_timeout(PATIENCE).unwrap().contains("approved by") {}
+    assert_eq!(coordinator.run(&["create", "broken", "--approver", "alice"]).code, Some(0));
+    assert_eq!(coordinator.run(&["approve", "broken", "--break-glass", "fire"]).code, Some(0));
     // Deleted before it was decided: a decision too.
     assert_eq!(coordinator.run(&["create", "deleted"]).code, Some(0));
     assert_eq!(coordinator.run(&["delete", "deleted"]).code, Some(0));
@@ -103,7 +109,8 @@ fn what_is_measured_is_what_the_table_and_the_documentation_list() {
         assert!(matches!(count.value, Value::Untyped(count) if count >= 1.0), "it was never recorded: {count:?}");
     }
     let shown: BTreeSet<_> = samples.iter().map(|sample| sample.metric.as_str()).collect();
-    assert_eq!(shown, METRICS.iter().map(|metric| metric.name).collect());
+    // Nobody leads who is alone.
+    assert_eq!(shown, METRICS.iter().map(|metric| metric.name).filter(|name| *name != LEADER).collect());
     for metric in METRICS {
         for sample in samples.iter().filter(|sample| sample.metric == metric.name) {
             let is_kind = match (metric.kind, &sample.value) {
@@ -157,7 +164,6 @@ fn nobody_waits_for_who_reads_the_log() {
 fn every_decision_and_every_gate_is_counted_once() {
     let mut coordinator = Coordinator::start();
     traffic(&coordinator);
-    let samples = scrape(coordinator.address());
     let decisions = |samples: &[Sample]| {
         let all = samples.iter().filter(|sample| sample.metric == "gatepost_decisions_total");
         let labelled = all.map(|sample| {
@@ -166,11 +172,20 @@ fn every_decision_and_every_gate_is_counted_once() {
         });
         labelled.collect::<BTreeMap<_, _>>()
     };
-    let expected = [("APPROVED DECISION", 1.0), ("REJECTED CANCELLED", 1.0), ("TIMED_OUT TIMEOUT", 2.0)];
+    let expected = [
+        ("APPROVED DECISION", 1.0),
+        ("APPROVED BREAK_GLASS", 1.0),
+        ("REJECTED CANCELLED", 1.0),
+        ("TIMED_OUT TIMEOUT", 2.0),
+    ];
     let expected: BTreeMap<_, _> = expected.map(|(labels, count)| (labels.to_owned(), count)).into();
-    assert_eq!(decisions(&samples), expected);
+    // What is counted is told by the feed, a little later.
+    until(|| decisions(&scrape(coordinator.address())) == expected);
+    let samples = scrape(coordinator.address());
+    assert_eq!(decisions(&samples), expected, "counted more than once");
+    assert_eq!(value(&samples, "gatepost_break_glass_total", &[]), Some(1.0));
 
-    let counts = [("PENDING", 1.0), ("WAITING", 0.0), ("APPROVED", 1.0), ("REJECTED", 0.0), ("TIMED_OUT", 1.0)];
+    let counts = [("PENDING", 1.0), ("WAITING", 0.0), ("APPROVED", 2.0), ("REJECTED", 0.0), ("TIMED_OUT", 1.0)];
     for (status, count) in counts {
         assert_eq!(value(&samples, "gatepost_gates", &[("status", status)]), Some(count), "{status}");
     }

@@ -9,10 +9,14 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::kept;
+use crate::kept::etcd::port::Port;
+
 /// A coordinator process, ended when dropped.
 pub struct Coordinator {
     process: Ending,
     address: String,
+    _port: Port,
     data: PathBuf,
     /// The configuration file, if it has one; its log is beside it then.
     config: Option<PathBuf>,
@@ -30,8 +34,16 @@ impl Coordinator {
     pub fn start_with(flags: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let data = home.path().join("data");
-        let (process, address) = spawn(serve("127.0.0.1:0", &data).args(flags));
-        Self { process, address, data, config: None, _home: home }
+        let port = Port::hold();
+        let (process, address) = spawn(serve(&port.address.to_string(), &data).args(flags));
+        Self { process, address, _port: port, data, config: None, _home: home }
+    }
+
+    /// Starts one on data that is there.
+    pub fn on(data: &Path) -> Self {
+        let port = Port::hold();
+        let (process, address) = spawn(&mut serve(&port.address.to_string(), data));
+        Self { process, address, _port: port, data: data.to_owned(), config: None, _home: tempfile::tempdir().unwrap() }
     }
 
     /// Starts one with a configuration file, which logs all it can to a file.
@@ -39,13 +51,32 @@ impl Coordinator {
         let home = tempfile::tempdir().unwrap();
         let (data, config) = (home.path().join("data"), home.path().join("gatepost.toml"));
         std::fs::write(&config, toml).unwrap();
-        let (process, address) = spawn(&mut serve_logged("127.0.0.1:0", &data, &config));
-        Self { process, address, data, config: Some(config), _home: home }
+        let port = Port::hold();
+        let (process, address) = spawn(&mut serve_logged(&port.address.to_string(), &data, &config));
+        Self { process, address, _port: port, data, config: Some(config), _home: home }
     }
 
     /// What one with a configuration file has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.config.as_ref().unwrap().with_extension("log")).unwrap()
+    }
+
+    /// Changes its configuration file, has it read again who may call with SIGHUP, and waits until it says what came of it.
+    pub fn reload(&self, toml: &str) -> String {
+        let told = |log: &str| log.matches("SIGHUP: ").count();
+        let before = told(&self.log());
+        std::fs::write(self.config.as_ref().unwrap(), toml).unwrap();
+        kill_process(Pid::from_child(&self.process.0), Signal::HUP).unwrap();
+        loop {
+            let log = self.log();
+            // The line may be half-written.
+            if told(&log) > before
+                && let Some((line, _)) = log.rsplit("SIGHUP: ").next().unwrap().split_once('\n')
+            {
+                return line.to_owned();
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// Kills it with SIGKILL, and lets `meanwhile` happen before it is started again on the same port and data.
@@ -187,8 +218,8 @@ impl From<Output> for Ran {
 
 /// A coordinator to be started.
 pub fn serve(listen: &str, data: &Path) -> Command {
-    let mut command = gatepost(&["serve", "--listen", listen, "--data-dir"]);
-    command.arg(data);
+    let mut command = gatepost(&["serve", "--listen", listen]);
+    command.args(kept::flags(data));
     command
 }
 

@@ -31,7 +31,7 @@ fn every_command_is_in_the_table() {
 fn every_flag_of_serve_is_in_the_table_with_its_environment_and_default() {
     let help = help(&["serve"]);
     let rows = table("| Flag of `serve` |");
-    let flags = help.lines().filter_map(|line| line.trim().strip_prefix("--")?.split(' ').next());
+    let flags = help.lines().filter_map(|line| line.trim().strip_prefix("--")?.split([' ', '[']).next());
     let flags: Vec<_> = flags.map(|flag| format!("--{flag}")).collect();
     assert_eq!(rows.iter().map(|row| &row[0]).collect::<Vec<_>>(), flags.iter().collect::<Vec<_>>());
     for row in &rows {

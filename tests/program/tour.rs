@@ -1,7 +1,5 @@
 //! What README's tour does, with the real program: exit codes, and who, when and why.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 
 use crate::process::{Coordinator, Ran, gatepost};
@@ -116,12 +114,9 @@ fn errors_are_one_line_that_says_what_to_do() {
     assert_eq!((missing.code, missing.err.lines().count()), (Some(1), 1));
     assert!(missing.err.contains("gatepost create nowhere") && missing.err.contains("--timeout"), "{}", missing.err);
 
-    let begin = Instant::now();
     let nobody = Ran::from(gatepost(&["list", "--server", "127.0.0.1:1"]).output().unwrap());
     assert_eq!((nobody.code, nobody.err.lines().count()), (Some(1), 1));
     assert!(nobody.err.contains("gatepost serve") && nobody.err.contains("--server"), "{}", nobody.err);
-    // About two seconds on a machine that does nothing else.
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 #[test]

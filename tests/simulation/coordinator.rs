@@ -23,5 +23,5 @@ pub async fn run(disk: Disk, chance: Chance, scissors: Scissors, stop: Arc<Notif
     let clock = Clock::new(SystemTime::UNIX_EPOCH + EPOCH, || turmoil::sim_elapsed().unwrap());
     let coordinator = Coordinator::new(Arc::new(store), clock, Retention::default());
     let incoming = network::listen(scissors).await?;
-    Ok(Server::new(coordinator, DRAIN).serve_on(incoming, stop.notified()).await?)
+    Ok(Server::new(coordinator, DRAIN)?.serve_on(incoming, stop.notified()).await?)
 }

@@ -73,16 +73,20 @@ impl Store for Slow {
         self.store.oldest()
     }
 
-    fn counts(&self) -> Counts {
-        self.store.counts()
+    async fn latest(&self) -> Result<Revision, Error> {
+        self.slowly(self.store.latest()).await
     }
 
-    fn bytes(&self) -> u64 {
-        self.store.bytes()
+    async fn counts(&self) -> Result<Counts, Error> {
+        self.slowly(self.store.counts()).await
     }
 
-    async fn writable(&self) -> Result<(), Error> {
-        self.store.writable().await
+    async fn bytes(&self) -> Result<u64, Error> {
+        self.store.bytes().await
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        self.store.ready().await
     }
 
     async fn get(&self, name: &GateName) -> Result<Option<Gate>, Error> {
@@ -113,8 +117,16 @@ impl Store for Slow {
         self.slowly(self.store.answer(key)).await
     }
 
+    async fn answers(&self, after: Option<RequestKey>, limit: usize) -> Result<Vec<(RequestKey, Answer)>, Error> {
+        self.slowly(self.store.answers(after, limit)).await
+    }
+
     async fn event(&self, revision: Revision) -> Result<Option<Arc<Event>>, Error> {
         self.slowly(self.store.event(revision)).await
+    }
+
+    async fn last_event(&self) -> Result<Option<Arc<Event>>, Error> {
+        self.slowly(self.store.last_event()).await
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, Error> {
@@ -132,12 +144,24 @@ impl Store for Slow {
         self.slowly(self.store.forget(old)).await
     }
 
+    async fn webhooks(&self) -> Result<Vec<WebhookName>, Error> {
+        self.slowly(self.store.webhooks()).await
+    }
+
     async fn outbox(&self, webhook: &WebhookName) -> Result<Option<Outbox>, Error> {
         self.slowly(self.store.outbox(webhook)).await
     }
 
     async fn save_outbox(&self, webhook: &WebhookName, change: OutboxChange) -> Result<(), Error> {
         self.slowly(self.store.save_outbox(webhook, change)).await
+    }
+
+    async fn begin_import(&self) -> Result<(), Error> {
+        self.slowly(self.store.begin_import()).await
+    }
+
+    async fn end_import(&self) -> Result<(), Error> {
+        self.slowly(self.store.end_import()).await
     }
 
     async fn dead_letters(&self, webhook: &WebhookName, from: u64, limit: usize) -> Result<Vec<DeadLetter>, Error> {

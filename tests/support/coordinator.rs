@@ -3,9 +3,12 @@
 #![allow(dead_code, reason = "no binary needs all of it")]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use gatepost::auth::Guard;
+use gatepost::client;
 use gatepost::config::{Config, ServeArgs};
 use gatepost::proto::gate_service_client::GateServiceClient;
 use gatepost::proto::wait_response::Message;
@@ -19,10 +22,13 @@ use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status, Streaming};
 
+#[path = "kept.rs"]
+pub mod kept;
+
 /// How long anything may take before a test fails: far more than it needs on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a coordinator gives open calls to end.
-pub const DRAIN: Duration = Duration::from_secs(10);
+/// How long a coordinator gives open calls to end: longer than a test waits for its end.
+pub const DRAIN: Duration = Duration::from_secs(60);
 
 /// The configuration file in the directory of a coordinator that has one.
 const CONFIGURATION: &str = "gatepost.toml";
@@ -33,6 +39,8 @@ pub type Gates = GateServiceClient<Channel>;
 pub struct Coordinator {
     address: SocketAddr,
     data_dir: TempDir,
+    config: Config,
+    guard: Arc<Guard>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), server::Error>>,
 }
@@ -67,19 +75,25 @@ impl Coordinator {
 
     async fn start_as(data_dir: TempDir, more: &[String]) -> Self {
         let drain = DRAIN.as_secs().to_string();
-        let flags =
-            ["gatepost", "--listen", "127.0.0.1:0", "--cache-mib", "8", "--drain-seconds", &drain, "--data-dir"];
-        let flags =
-            flags.iter().map(AsRef::as_ref).chain([data_dir.path().as_os_str()]).chain(more.iter().map(AsRef::as_ref));
+        let flags = ["gatepost", "--listen", "127.0.0.1:0", "--drain-seconds", &drain];
+        let flags = flags.map(str::to_owned).into_iter().chain(kept::flags(data_dir.path())).chain(more.to_vec());
         let mut args = Serve::parse_from(flags).args;
-        args.config = Some(data_dir.path().join(CONFIGURATION)).filter(|file| file.exists());
-        let config = Config::try_from(args).unwrap();
+        args.config = Some(data_dir.path().join(CONFIGURATION)).filter(|file| file.exists()).or(args.config);
+        let config = Config::new(args).unwrap();
         let server = within(open(&config)).await;
         let listener = TcpListener::bind(config.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
+        let guard = server.guard();
         let running = tokio::spawn(server.serve(listener, async { stopped.await.unwrap_or_default() }));
-        Self { address, data_dir, stop, running }
+        Self { address, data_dir, config, guard, stop, running }
+    }
+
+    /// Changes the configuration file, and has the coordinator read again who may call.
+    pub fn reload(&self, configuration: &str) -> Result<(), String> {
+        std::fs::write(self.data_dir.path().join(CONFIGURATION), configuration).unwrap();
+        let identities = self.config.identities_again().map_err(|error| error.to_string())?;
+        self.guard.replace(identities).map_err(|error| error.to_string())
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -107,12 +121,15 @@ impl Coordinator {
     }
 }
 
-/// Opens a store that may just have been closed: a read that was cut off holds it until it ends.
+/// Opens a store that may just have been closed: a read that was cut off holds it until it ends. One of etcd on a busy
+/// machine may not answer in time.
 async fn open(config: &Config) -> Server {
     let mut look = tokio::time::interval(Duration::from_millis(2));
     loop {
         match Server::open(config).await {
-            Err(server::Error::Store(store::Error::Locked { .. })) => look.tick().await,
+            Err(server::Error::Store(store::Error::Locked { .. } | store::Error::Unavailable { .. })) => {
+                look.tick().await
+            }
             opened => return opened.unwrap(),
         };
     }
@@ -135,6 +152,16 @@ impl Stopping {
 /// Fails the test rather than let it hang.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("takes too long")
+}
+
+/// Makes a call again for as long as its error is one that may pass. It has to be the same request each time.
+pub async fn again<T>(mut call: impl AsyncFnMut() -> Result<T, client::Error>) -> Result<T, client::Error> {
+    loop {
+        match call().await {
+            Err(error) if error.is_transient() => {}
+            answered => return answered,
+        }
+    }
 }
 
 /// Returns the answer of a call that has to succeed.

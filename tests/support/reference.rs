@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;
 
+#[path = "reference/ask.rs"]
+mod ask;
+
+pub use ask::{Answer, Ask, Pin, Step, Word};
+
 /// Gates that are asked for.
 pub const GATES: usize = 3;
-/// People who vote. Whoever creates, waits, resets and deletes is the person after the last.
+/// People who vote, create and wait. Whoever resets and deletes is the person after the last.
 pub const VOTERS: usize = 3;
 /// Facts that are reported, each with one of so many values.
 pub const FACTS: usize = 2;
@@ -19,15 +24,40 @@ pub struct Terms {
     pub approvals: usize,
     pub auto_approve: bool,
     pub has_subject: bool,
+    /// So many of the first people may decide.
+    pub deciders: usize,
+    pub forbids_requester: Option<bool>,
+    pub min_wait: Option<u64>,
+    /// The status after a deadline.
+    pub silence: &'static str,
 }
 
+/// Says whether it was verified who a person is: of all but the first.
+pub fn is_verified(person: usize) -> bool {
+    person != 0
+}
+
+const PLAIN: Terms = Terms {
+    timeout: Some(SECOND),
+    approvals: 1,
+    auto_approve: false,
+    has_subject: false,
+    deciders: VOTERS,
+    forbids_requester: Some(false),
+    min_wait: None,
+    silence: "TIMED_OUT",
+};
+
 /// All terms that are asked for.
-pub const TERMS: [Terms; 5] = [
-    Terms { timeout: Some(SECOND), approvals: 1, auto_approve: false, has_subject: true },
-    Terms { timeout: Some(SECOND), approvals: 2, auto_approve: false, has_subject: false },
-    Terms { timeout: Some(2 * SECOND), approvals: 3, auto_approve: false, has_subject: true },
-    Terms { timeout: None, approvals: 2, auto_approve: false, has_subject: true },
-    Terms { timeout: Some(SECOND), approvals: 1, auto_approve: true, has_subject: false },
+pub const TERMS: [Terms; 8] = [
+    Terms { has_subject: true, ..PLAIN },
+    Terms { approvals: 2, forbids_requester: None, ..PLAIN },
+    Terms { timeout: Some(2 * SECOND), approvals: 3, has_subject: true, ..PLAIN },
+    Terms { timeout: None, approvals: 2, has_subject: true, deciders: 2, ..PLAIN },
+    Terms { auto_approve: true, ..PLAIN },
+    Terms { min_wait: Some(SECOND / 8), silence: "APPROVED", ..PLAIN },
+    Terms { approvals: 2, forbids_requester: Some(true), silence: "REJECTED", ..PLAIN },
+    Terms { deciders: 1, forbids_requester: None, min_wait: Some(SECOND / 2), ..PLAIN },
 ];
 
 const SECOND: u64 = 1_000_000_000;
@@ -49,9 +79,11 @@ pub struct ModelGate {
     /// The step that created it.
     pub uid: u32,
     pub terms: Terms,
+    pub requester: usize,
     pub round: u32,
     pub updated: u64,
-    pub first_wait: Option<u64>,
+    /// When, and who it was.
+    pub first_wait: Option<(u64, usize)>,
     /// Who voted, and whether for it; the oldest vote first.
     pub votes: Vec<(usize, bool)>,
     pub evidence: BTreeMap<usize, usize>,
@@ -67,110 +99,6 @@ pub struct End {
     pub time: u64,
 }
 
-/// One step: time goes on, or somebody asks something of a gate.
-#[derive(Clone, Debug)]
-pub enum Step {
-    Later(u64),
-    /// Until the deadline of a gate, and so many nanoseconds past it.
-    ToDeadline(usize, i8),
-    Ask(usize, Ask),
-}
-
-/// What is asked of a gate.
-#[derive(Clone, Debug)]
-pub enum Ask {
-    Create {
-        terms: Terms,
-    },
-    Wait {
-        round: Pin,
-    },
-    Vote {
-        voter: usize,
-        approves: bool,
-        round: Pin,
-        etag: Pin,
-        digest: Pin,
-    },
-    /// By a rule, which always says which state it looked at.
-    Settle {
-        approves: bool,
-        is_stale: bool,
-    },
-    Report {
-        fact: usize,
-        value: usize,
-        round: Pin,
-    },
-    Expire,
-    Reset,
-    Delete {
-        etag: Pin,
-    },
-}
-
-/// Whether the asker says which round, state or content they mean.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pin {
-    Free,
-    Right,
-    Wrong,
-}
-
-/// What is answered: what happened, nothing, or why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Answer {
-    Created,
-    Waiting,
-    Voted,
-    EvidenceReported,
-    Approved,
-    Rejected,
-    TimedOut,
-    Reset,
-    Deleted,
-    Nothing,
-    NotFound,
-    Exists,
-    Overdue,
-    NotDue,
-    AlreadyResolved,
-    RoundMismatch,
-    EtagMismatch,
-    SubjectChanged,
-}
-
-impl Answer {
-    /// Every answer there is.
-    pub const ALL: [Self; 18] = {
-        use Answer::*;
-        [
-            Created,
-            Waiting,
-            Voted,
-            EvidenceReported,
-            Approved,
-            Rejected,
-            TimedOut,
-            Reset,
-            Deleted,
-            Nothing,
-            NotFound,
-            Exists,
-            Overdue,
-            NotDue,
-            AlreadyResolved,
-            RoundMismatch,
-            EtagMismatch,
-            SubjectChanged,
-        ]
-    };
-
-    fn is_event(self) -> bool {
-        self <= Self::Deleted
-    }
-}
-
 impl ModelGate {
     pub fn status(&self) -> &'static str {
         match (&self.end, self.first_wait) {
@@ -181,7 +109,7 @@ impl ModelGate {
     }
 
     pub fn deadline(&self) -> Option<u64> {
-        Some(self.first_wait? + self.terms.timeout?)
+        Some(self.first_wait?.0 + self.terms.timeout?)
     }
 
     pub fn approvals_missing(&self) -> usize {
@@ -193,6 +121,23 @@ impl ModelGate {
         self.end.is_none() && self.deadline().is_some_and(|deadline| now >= deadline)
     }
 
+    fn may_not_approve(&self, person: usize) -> bool {
+        let asks = self.requester == person || self.first_wait.is_some_and(|(_, waiter)| waiter == person);
+        asks && self.terms.forbids_requester.unwrap_or(is_verified(person))
+    }
+
+    /// Says whether whoever would be the first to wait has approved the round themselves, and may not have.
+    fn was_approved_by_first(&self, person: usize) -> bool {
+        let is_decided = self.end.as_ref().is_some_and(|end| (end.status, end.cause) == ("APPROVED", "DECISION"));
+        let may_not = self.terms.forbids_requester.unwrap_or(is_verified(person));
+        is_decided && self.first_wait.is_none() && may_not && self.votes.iter().any(|vote| vote.0 == person)
+    }
+
+    fn is_early(&self, now: u64) -> bool {
+        let waited = self.first_wait.map_or(0, |(time, _)| now - time);
+        self.terms.min_wait.is_some_and(|min_wait| self.first_wait.is_none() || waited < min_wait)
+    }
+
     fn ended(&mut self, status: &'static str, cause: &'static str, by: Option<usize>, time: u64) {
         self.end = Some(End { status, cause, by, time });
     }
@@ -202,10 +147,11 @@ impl Model {
     fn ask(&mut self, name: usize, ask: &Ask) -> Answer {
         let now = self.now;
         let Some(gate) = self.gates.get_mut(&name) else {
-            let Ask::Create { terms } = *ask else { return Answer::NotFound };
+            let Ask::Create { terms, by } = *ask else { return Answer::NotFound };
             let mut gate = ModelGate {
                 uid: self.steps,
                 terms,
+                requester: by,
                 round: 1,
                 updated: now,
                 first_wait: None,
@@ -222,18 +168,22 @@ impl Model {
         if gate.is_overdue(now) && !matches!(ask, Ask::Expire) {
             return Answer::Overdue;
         }
-        if let Ask::Wait { round: Pin::Wrong }
+        if let Ask::Wait { round: Pin::Wrong, .. }
         | Ask::Vote { round: Pin::Wrong, .. }
         | Ask::Report { round: Pin::Wrong, .. } = ask
         {
             return Answer::RoundMismatch;
         }
         match *ask {
-            Ask::Create { terms } if terms == gate.terms => Answer::Nothing,
+            Ask::Create { terms, .. } if terms == gate.terms => Answer::Nothing,
             Ask::Create { .. } => Answer::Exists,
+            Ask::Wait { by, .. } if gate.was_approved_by_first(by) => Answer::OwnGate,
             Ask::Wait { .. } if gate.status() != "PENDING" => Answer::Nothing,
-            Ask::Wait { .. } => {
-                gate.first_wait = Some(now);
+            Ask::Wait { by, .. } => {
+                gate.first_wait = Some((now, by));
+                let taken_back: Vec<_> =
+                    gate.votes.iter().filter(|vote| gate.may_not_approve(vote.0)).copied().collect();
+                gate.votes.retain(|vote| !taken_back.contains(vote));
                 Answer::Waiting
             }
             Ask::Vote { .. } | Ask::Settle { .. } | Ask::Report { .. } if gate.end.is_some() => Answer::AlreadyResolved,
@@ -242,6 +192,7 @@ impl Model {
                 _ => Answer::EvidenceReported,
             },
             Ask::Settle { is_stale: true, .. } => Answer::EtagMismatch,
+            Ask::Settle { approves: true, .. } if gate.is_early(now) => Answer::TooEarly,
             Ask::Settle { approves: true, .. } => {
                 gate.ended("APPROVED", "POLICY", None, now);
                 Answer::Approved
@@ -250,10 +201,21 @@ impl Model {
                 gate.ended("REJECTED", "POLICY", None, now);
                 Answer::Rejected
             }
-            Ask::Vote { voter, approves: true, .. } if gate.votes.contains(&(voter, true)) => Answer::Nothing,
+            Ask::Vote { voter, word: Word::Yes, .. } if gate.votes.contains(&(voter, true)) => Answer::Nothing,
+            Ask::Vote { voter, word: Word::Yes | Word::No, .. } if voter >= gate.terms.deciders => {
+                Answer::NotAnApprover
+            }
+            Ask::Vote { voter, word: Word::Yes, .. } if gate.may_not_approve(voter) => Answer::OwnGate,
             Ask::Vote { etag: Pin::Wrong, .. } | Ask::Delete { etag: Pin::Wrong } => Answer::EtagMismatch,
             Ask::Vote { digest: Pin::Wrong, .. } => Answer::SubjectChanged,
-            Ask::Vote { voter, approves: true, .. } => {
+            Ask::Vote { word: Word::Yes, .. } if gate.is_early(now) => Answer::TooEarly,
+            Ask::Vote { voter, word: Word::BreakGlass, .. } => {
+                gate.votes.retain(|vote| vote.0 != voter);
+                gate.votes.push((voter, true));
+                gate.ended("APPROVED", "BREAK_GLASS", Some(voter), now);
+                Answer::Approved
+            }
+            Ask::Vote { voter, word: Word::Yes, .. } => {
                 gate.votes.push((voter, true));
                 if gate.votes.len() < gate.terms.approvals {
                     return Answer::Voted;
@@ -261,15 +223,19 @@ impl Model {
                 gate.ended("APPROVED", "DECISION", Some(voter), now);
                 Answer::Approved
             }
-            Ask::Vote { voter, approves: false, .. } => {
+            Ask::Vote { voter, word: Word::No, .. } => {
                 gate.votes.retain(|vote| vote.0 != voter);
                 gate.votes.push((voter, false));
                 gate.ended("REJECTED", "DECISION", Some(voter), now);
                 Answer::Rejected
             }
             Ask::Expire if gate.is_overdue(now) => {
-                gate.ended("TIMED_OUT", "TIMEOUT", None, now);
-                Answer::TimedOut
+                gate.ended(gate.terms.silence, "TIMEOUT", None, now);
+                match gate.terms.silence {
+                    "APPROVED" => Answer::Approved,
+                    "REJECTED" => Answer::Rejected,
+                    _ => Answer::TimedOut,
+                }
             }
             Ask::Expire => Answer::NotDue,
             Ask::Reset => {
@@ -303,11 +269,17 @@ impl ReferenceStateMachine for Model {
 
     fn transitions(_: &Self) -> BoxedStrategy<Step> {
         let pin = || prop_oneof![6 => Just(Pin::Free), 2 => Just(Pin::Right), 1 => Just(Pin::Wrong)];
-        let vote = (0..VOTERS, prop::bool::weighted(0.8), pin(), pin(), pin())
-            .prop_map(|(voter, approves, round, etag, digest)| Ask::Vote { voter, approves, round, etag, digest });
+        let word = prop_oneof![16 => Just(Word::Yes), 4 => Just(Word::No), 1 => Just(Word::BreakGlass)];
+        let vote = (0..VOTERS, word, pin(), pin(), pin()).prop_map(|(voter, word, round, etag, digest)| Ask::Vote {
+            voter,
+            word,
+            round,
+            etag,
+            digest,
+        });
         let ask = prop_oneof![
-            4 => prop::sample::select(&TERMS[..]).prop_map(|terms| Ask::Create { terms }),
-            4 => pin().prop_map(|round| Ask::Wait { round }),
+            4 => (prop::sample::select(&TERMS[..]), 0..VOTERS).prop_map(|(terms, by)| Ask::Create { terms, by }),
+            4 => (0..VOTERS, pin()).prop_map(|(by, round)| Ask::Wait { by, round }),
             8 => vote,
             1 => any::<(bool, bool)>().prop_map(|(approves, is_stale)| Ask::Settle { approves, is_stale }),
             3 => (0..FACTS, 0..2_usize, pin()).prop_map(|(fact, value, round)| Ask::Report { fact, value, round }),

@@ -37,7 +37,8 @@ async fn what_was_given_up_is_listed_delivered_again_and_deleted() {
     assert!(shown.starts_with("NUMBER") && shown.contains("HTTP 410"), "{shown}");
 
     receiver.set(Mode::Take);
-    assert_eq!(coordinator.run(&["webhooks", "redeliver", "ops", "2"]).code, Some(0));
+    // On a store that others may share it leads again once the time of the one that was killed is over.
+    until(|| coordinator.run(&["webhooks", "redeliver", "ops", "2"]).code == Some(0)).await;
     receiver.until(|receiver| !receiver.taken().is_empty()).await;
     let taken = receiver.taken().remove(0);
     assert_eq!((told(&taken).as_str(), taken.id.as_str()), ("resolved b", letters[1]["messageId"].as_str().unwrap()));

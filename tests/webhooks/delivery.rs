@@ -77,7 +77,9 @@ async fn a_receiver_that_fails_hangs_and_dies_gets_every_event_through_kills_of_
     coordinator.crash(|| {});
     decide(&client, "after").await;
     receiver.until(|receiver| receiver.taken().len() == expected.len() + 2).await;
-    let after: Vec<_> = receiver.seen()[before..].iter().map(told).collect();
+    let mut after: Vec<_> = receiver.seen()[before..].iter().map(told).collect();
+    // What a busy machine does not answer in time is told again.
+    after.dedup();
     assert_eq!(after, ["waiting after", "resolved after"]);
 }
 

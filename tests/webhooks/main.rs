@@ -4,6 +4,8 @@
 
 mod commands;
 mod delivery;
+#[path = "../support/kept.rs"]
+mod kept;
 #[allow(dead_code, reason = "this binary needs little of it")]
 #[path = "../program/process.rs"]
 mod process;

@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::kept::etcd::port::Port;
+
 /// The key that messages are signed with.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// How long anything may take before a test fails: far more than it needs on a busy machine.
@@ -42,6 +44,7 @@ pub struct Request {
 
 pub struct Receiver {
     pub address: SocketAddr,
+    _port: Port,
     shared: Arc<Shared>,
     serving: Option<JoinHandle<()>>,
 }
@@ -57,10 +60,10 @@ impl Receiver {
     pub async fn start(mode: Mode) -> Self {
         let (mode, count) = (watch::Sender::new(mode), watch::Sender::new(0));
         let shared = Arc::new(Shared { mode, seen: Mutex::default(), count });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = Some(serve(listener, &shared));
-        Self { address, shared, serving }
+        let port = Port::hold();
+        let mut receiver = Self { address: port.address, _port: port, shared, serving: None };
+        receiver.live().await;
+        receiver
     }
 
     pub fn set(&self, mode: Mode) {
