@@ -23,9 +23,18 @@ command -v curl >/dev/null || missing+=(curl)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
 command -v losetup >/dev/null || [ -x /usr/sbin/losetup ] || missing+=(mount)
+# A shared store, and a network of its own that can be cut.
+command -v etcd >/dev/null || missing+=(etcd-server)
+command -v etcdctl >/dev/null || missing+=(etcd-client)
+command -v ip >/dev/null || [ -x /usr/sbin/ip ] || missing+=(iproute2)
+command -v iptables >/dev/null || [ -x /usr/sbin/iptables ] || missing+=(iptables)
 if [ "${#missing[@]}" -gt 0 ]; then
   as_root apt-get update -q
   as_root apt-get install -q -y --no-install-recommends "${missing[@]}"
+  # The tests run members of their own; the one that Debian starts is not needed.
+  if [[ " ${missing[*]} " == *" etcd-server "* ]] && command -v systemctl >/dev/null; then
+    as_root systemctl disable --now --quiet etcd || true
+  fi
 fi
 for component in rustfmt clippy; do
   cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component"
@@ -54,6 +63,10 @@ RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 step "Rust tests"
 cargo test
 
+step "the same guarantees on etcd"
+GATEPOST_TEST_STORE=etcd cargo test --test contract --test deciding --test errors --test guarantees --test policy \
+  --test stop --test streams --test webhooks
+
 step "simulation, where a seed repeats a whole run"
 GATEPOST_TEST_SIMULATIONS=40 GATEPOST_TEST_SIMULATIONS_ON_SLED=10 cargo simulate -- --nocapture | grep -v '^$'
 
@@ -70,22 +83,31 @@ if can_fuzz; then
     seeds=("fuzz/corpus/$target" "fuzz/seeds/$target")
     [ "$target" != records ] || seeds+=(tests/golden)
     # Without sanitizers: what is tried here is safe Rust.
-    cargo +nightly fuzz run --sanitizer none "$target" "${seeds[@]}" -- -max_total_time=20 -verbosity=0 -print_funcs=0 -print_final_stats=1
+    cargo +nightly fuzz run --sanitizer none "$target" "${seeds[@]}" -- -max_total_time=10 -verbosity=0 -print_funcs=0 -print_final_stats=1
   done
 else
   echo "SKIPPED: nightly Rust and cargo-fuzz could not be had. \`cargo test\` has tried the same properties"
 fi
 
-step "kills, power cuts and full disks"
-# Only root may mount. Whatever is skipped says so.
-durability=$(cargo test --test durability --no-run --message-format=json 2>/dev/null |
-  python3 -c 'import json, sys
+# Builds the tests of one name, and runs them as root: only root may mount, and make networks. What is skipped says so.
+test_as_root() {
+  local name=$1 built
+  shift
+  built=$(cargo test --test "$name" --no-run --message-format=json 2>/dev/null |
+    python3 -c 'import json, sys
 for line in sys.stdin:
     built = json.loads(line) if line.startswith("{") else {}
-    if built.get("executable") and built["target"]["name"] == "durability":
-        print(built["executable"])')
-as_root env PATH="/usr/sbin:/sbin:$PATH" GATEPOST_TEST_KILLS=200 "$durability" --nocapture kills:: power_cuts:: full_disk:: |
-  grep -v '^$'
+    if built.get("executable") and built["target"]["name"] == sys.argv[1]:
+        print(built["executable"])' "$name")
+  as_root env PATH="/usr/sbin:/sbin:$PATH" GATEPOST_TEST_KILLS=200 "$built" --nocapture "$@" | grep -v '^$'
+}
+
+step "kills, power cuts and full disks"
+test_as_root durability kills:: power_cuts:: full_disk::
+
+step "etcd: members and coordinators in network namespaces"
+# With the Rust tests it has run already, if they were root's.
+[ "$(id -u)" = 0 ] || test_as_root cluster
 
 step "real grpcurl and curl"
 PATH="$PWD/$venv/bin:$PATH" tests/real/readme.sh
@@ -111,5 +133,8 @@ step "dashboard in Chromium"
   ruff format --check --quiet --config python/pyproject.toml tests/browser
   GATEPOST_PROGRAM=target/debug/gatepost python -m pytest --quiet -p no:asyncio --numprocesses auto --timeout 120 -ra tests/browser
 )
+
+step "several coordinators as documented, with real etcd"
+PATH="$PWD/$venv/bin:$PATH" tests/real/ha.sh
 
 step "all passed"
