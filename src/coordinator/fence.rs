@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::domain::{Command, Event, Gate, GateName, Refusal, decide};
 use crate::store::{self, Change, Request, RequestKey};
 
-use super::{Call, Coordinator, Error, RequestId};
+use super::{Call, Coordinator, Error, RequestId, check_reset};
 
 /// How often the gates of a store that is shared are counted, to see whether there may be more.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -93,10 +93,15 @@ impl Coordinator {
     ) -> Result<Gate, Error> {
         loop {
             let refused = match self.consider(name, command).await {
-                Ok((before, event)) => match self.carry_out(name, before, event, self.request(call, part)).await {
-                    Ok(gate) => return Ok(gate),
-                    Err(refused) => refused,
-                },
+                Ok((before, event)) => {
+                    if let (Some(gate), Command::Reset { .. }) = (&before, command) {
+                        check_reset(&call.caller, gate)?;
+                    }
+                    match self.carry_out(name, before, event, self.request(call, part)).await {
+                        Ok(gate) => return Ok(gate),
+                        Err(refused) => refused,
+                    }
+                }
                 // Nothing was sent. To ask once more would cost the call the store's whole time limit again.
                 Err(away @ Error::Store(store::Error::Unavailable { .. })) => return Err(away),
                 Err(refused) => refused,

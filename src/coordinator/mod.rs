@@ -32,8 +32,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::domain::{
-    Ballot, Command, Etag, Facts, Gate, GateName, Prefix, Principal, Refusal, Revision, Round, Ruling, Spec, Uid,
-    WebhookName,
+    Ballot, Command, Etag, Facts, Gate, GateName, OnTimeout, Prefix, Principal, Refusal, Revision, Round, Ruling, Spec,
+    Status, Uid, WebhookName,
 };
 use crate::store::{self, Fingerprint, Store};
 
@@ -305,7 +305,7 @@ impl Coordinator {
             let query = GateQuery { prefix: prefix.clone(), statuses: Vec::new(), after, limit };
             let page = self.list(caller, query).await?;
             for view in page.views {
-                caller.check(Permission::Reset, Some(&view.gate.name))?;
+                check_reset(caller, &view.gate)?;
                 names.push(view.gate.name);
             }
             if names.len() > RESET_GATES_MAX {
@@ -333,6 +333,14 @@ impl Coordinator {
         }
         Ok(Wait::new(self.clone(), call.caller.clone(), query))
     }
+}
+
+/// Checks that somebody may begin a new round of a gate as it is. Where silence approves, what was rejected takes whoever
+/// may decide: a reset would undo the rejection.
+fn check_reset(caller: &Caller, gate: &Gate) -> Result<(), Error> {
+    caller.check(Permission::Reset, Some(&gate.name))?;
+    let undoes = gate.status == Status::Rejected && gate.spec.on_timeout == OnTimeout::Approve;
+    if undoes { caller.check(Permission::Decide, Some(&gate.name)) } else { Ok(()) }
 }
 
 #[cfg(test)]

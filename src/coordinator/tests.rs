@@ -298,6 +298,20 @@ async fn a_waiter_is_seen_while_it_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_that_follows_a_reset_is_not_let_through_by_an_own_approval() {
+    let gates = start();
+    let spec = Spec { forbid_requester: Some(true), ..Spec::default() };
+    gates.create(&call("ci"), &name("a"), spec).await.unwrap();
+    let mut waiting = wait(&gates, "a", None, None).await;
+    assert_eq!(waiting.next().await.unwrap().unwrap().status, Status::Waiting);
+    // Nobody looks at it in between.
+    gates.reset(&call("worker"), &name("a")).await.unwrap();
+    approve(&gates, "a", "worker").await.unwrap();
+    let own = Refusal::OwnApproval { gate: name("a"), principal: who("worker") };
+    assert_eq!(refusal(waiting.next().await), own);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_is_told_of_its_own_gate_alone() {
     let gates = start();
     let mut waiting = wait(&gates, "a", None, Some(Spec::default())).await;

@@ -147,9 +147,11 @@ impl Wait {
         self.told.as_ref().is_none_or(|told| gate.revision > told.revision)
     }
 
-    /// Says whether the wait goes on in the gate's round as it is: a new round, or another gate, has to be reached first.
+    /// Says whether the wait goes on in the gate's round as it is: a new round, or another gate, has to be reached first, and
+    /// so has one that whoever waits approved before anybody waited on it.
     fn stands(&self, gate: &Gate) -> bool {
         gate.status != Status::Pending
+            && !gate.was_approved_by_its_first(self.call.principal())
             && self.query.round.is_none_or(|round| round == gate.round)
             && self.query.uid.as_ref().is_none_or(|uid| *uid == gate.uid)
     }
