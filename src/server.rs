@@ -34,6 +34,7 @@ use crate::webhooks::{self, Couriers, Http, Transport, Webhooks};
 
 mod callers;
 mod connections;
+mod open_calls;
 mod operations;
 mod places;
 mod protocol;

@@ -8,6 +8,7 @@ mod coordinator;
 use std::time::Duration;
 
 use coordinator::*;
+use gatepost::auth::TokenDigest;
 use gatepost::client::{Client, Notice, Outcome, Update};
 use gatepost::config::limits::{HEADER_BYTES_MAX, Limits};
 use gatepost::coordinator::RESET_GATES_MAX;
@@ -18,10 +19,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
 const OPERATIONS: &str = include_str!("../docs/operations.md");
 const CONVERT: &str = include_str!("../src/grpc/convert.rs");
+const OPEN_CALLS: &str = include_str!("../src/server/open_calls.rs");
 const RULE: &str = include_str!("../src/policy/rule.rs");
 
 async fn start(limits: &str) -> Coordinator {
@@ -98,11 +102,73 @@ async fn streams_of_one_connection() {
     let mut others = coordinator.gates();
     tokio::select! {
         answer = &mut queued => panic!("{answer:?}"),
-        approved = ok(others.approve(approve("a"))) => assert_eq!(approved.status(), GateStatus::Approved),
+        gate = ok(others.get_gate(get("a"))) => assert_eq!(gate.status(), GateStatus::Waiting),
     }
-    outcome(&mut waiting).await;
+    // Whoever approved is told last.
+    tokio::join!(ok(others.approve(approve("a"))), outcome(&mut waiting));
     drop(waiting);
     assert_eq!(within(queued).await.unwrap().into_inner().status(), GateStatus::Approved);
+}
+
+#[tokio::test]
+async fn open_calls_of_one_connection() {
+    let coordinator = start("").await;
+    let channel = coordinator.channel();
+    let mut health = HealthClient::new(channel.clone());
+    let mut watches = Vec::new();
+    for _ in 0..constant(OPEN_CALLS, "OPEN_CALLS_MAX") {
+        let mut watch = ok(health.watch(HealthCheckRequest::default())).await;
+        within(watch.message()).await.unwrap().unwrap();
+        watches.push(watch);
+    }
+    rate_limited(&refused(health.check(HealthCheckRequest::default())).await);
+    // Others are answered, and so is whoever may be asked who they are.
+    ok(HealthClient::new(coordinator.channel()).check(HealthCheckRequest::default())).await;
+    ok(Gates::new(channel).create_gate(create("a"))).await;
+    drop(watches);
+    within(async { while health.check(HealthCheckRequest::default()).await.is_err() {} }).await;
+}
+
+fn rate_limited(status: &Status) {
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "RATE_LIMITED");
+    let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+    assert!(wait <= Duration::from_secs(1), "{wait:?}");
+}
+
+#[tokio::test]
+async fn calls_of_one_principal() {
+    let token = |name: &str| {
+        let digest = TokenDigest::of(&format!("gp_{name}")).to_hex();
+        format!("[[token]]\nprincipal = '{name}'\nsha256 = '{digest}'\n")
+    };
+    let limits = "requests_per_second = 1\nburst = 1";
+    let coordinator = start(&format!("{limits}\n{}{}", token("alice"), token("bob"))).await;
+    let list = async |name: &str| {
+        let mut request = Request::new(ListGatesRequest::default());
+        request.metadata_mut().insert("authorization", format!("Bearer gp_{name}").parse().unwrap());
+        within(coordinator.gates().list_gates(request)).await
+    };
+    // As many as a busy machine makes in a second come through.
+    let refused = loop {
+        if let Err(status) = list("alice").await {
+            break status;
+        }
+    };
+    rate_limited(&refused);
+    // However they call, it is the same principal.
+    let answer = loop {
+        let mut connection = TcpStream::connect(coordinator.address()).await.unwrap();
+        let head =
+            "GET /v1/gates HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer gp_alice\r\n\r\n";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let answer = ended(connection).await;
+        if !answer.starts_with("HTTP/1.1 200 ") {
+            break answer;
+        }
+    };
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+    list("bob").await.unwrap();
 }
 
 #[tokio::test]
@@ -275,6 +341,7 @@ fn what_is_fixed_is_documented() {
         ("bytes in a request's message", REQUEST_BYTES_MAX),
         ("bytes in a body of JSON", http::BODY_BYTES_MAX),
         ("bytes in the headers of a call; over HTTP/1 with its path", HEADER_BYTES_MAX),
+        ("calls of a connection at a time that need no caller", constant(OPEN_CALLS, "OPEN_CALLS_MAX")),
         ("entries of a page", constant(CONVERT, "PAGE_SIZE_MAX")),
         ("bytes in a request_id", constant(CONVERT, "REQUEST_ID_MAX")),
         ("bytes in an etag", constant(CONVERT, "ETAG_MAX")),

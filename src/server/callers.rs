@@ -17,6 +17,9 @@ use crate::{grpc, http};
 /// What is answered without asking: whether the server is alive and ready.
 const OPEN: [&str; 4] = ["/healthz", "/readyz", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
 
+/// When to try again a call that was one too many of those which nobody is asked for: most of them are answered at once.
+const OPEN_CALL_AGAIN: Duration = Duration::from_secs(1);
+
 /// Why calls are refused here, as it is counted.
 const UNAUTHENTICATED: &str = "unauthenticated";
 const RATE_LIMITED: &str = "rate_limited";
@@ -30,16 +33,20 @@ pub struct Gatekeeper {
 
 /// Lets a request through with its caller, or refuses it.
 pub async fn identify(State(keeper): State<Arc<Gatekeeper>>, mut request: Request, next: Next) -> Response {
-    if !is_open(request.method(), request.uri().path()) {
-        match keeper.caller(&request) {
-            Ok(caller) => {
-                if let Some(remote) = request.extensions().get::<Remote>() {
-                    remote.place.keep();
-                }
-                request.extensions_mut().insert(caller);
+    let remote = request.extensions().get::<Remote>();
+    if is_open(request.method(), request.uri().path()) {
+        let Some(remote) = remote else { return next.run(request).await };
+        let Some(call) = remote.open_calls.begin() else { return Refusal::TooMany(OPEN_CALL_AGAIN).answer(&request) };
+        return next.run(request).await.map(|body| call.answered_with(body));
+    }
+    match keeper.caller(&request) {
+        Ok(caller) => {
+            if let Some(remote) = remote {
+                remote.place.keep();
             }
-            Err(refusal) => return refusal.answer(&request),
+            request.extensions_mut().insert(caller);
         }
+        Err(refusal) => return refusal.answer(&request),
     }
     next.run(request).await
 }

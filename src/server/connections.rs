@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
+use super::open_calls::OpenCalls;
 use super::places::{Peer, Place, Places};
 use super::tls::{Stream as Bytes, Tls};
 use crate::config::limits::Limits;
@@ -52,7 +53,8 @@ pub fn accept(
                     let peer = Peer::of(address.ip());
                     match places.take(peer) {
                         Ok(place) => {
-                            let remote = Remote { peer, certificate, place: Arc::new(place) };
+                            let (place, open_calls) = (Arc::new(place), OpenCalls::default());
+                            let remote = Remote { peer, certificate, place, open_calls };
                             yield Ok(Connection::new(bytes, remote, handshake_timeout));
                         }
                         Err(full) if quiet_until <= Instant::now() => {
@@ -87,6 +89,8 @@ pub struct Remote {
     pub certificate: Arc<OnceLock<CertificateDer<'static>>>,
     /// The place of the connection, which is kept once a call of somebody was let in.
     pub place: Arc<Place>,
+    /// The calls on it that are answered without asking who calls.
+    pub open_calls: OpenCalls,
 }
 
 /// An accepted connection.
@@ -201,7 +205,7 @@ mod tests {
         let (server, address) = listener.accept().await.unwrap();
         let peer = Peer::of(address.ip());
         let place = Arc::new(places.take(peer).unwrap());
-        let remote = Remote { peer, certificate: Arc::default(), place };
+        let remote = Remote { peer, certificate: Arc::default(), place, open_calls: OpenCalls::default() };
         let mut connection = Connection::new(Bytes::Plain(server), remote, Duration::from_secs(60));
         client.write_all(&[b'x'; GREETING_BYTES]).await.unwrap();
         connection.read_exact(&mut [0; GREETING_BYTES]).await.unwrap();

@@ -9,13 +9,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use tokio::time::interval;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, interval};
 use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::coordinator::{Caller, Coordinator, Permission};
-use crate::{http, metrics};
+use crate::coordinator::{Caller, Coordinator, Error, Permission};
+use crate::{http, metrics, store};
 
 /// How often it is looked whether the coordinator is ready, for those who watch its health.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -27,15 +28,52 @@ const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn router(coordinator: Arc<Coordinator>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(ready).with_state(Arc::new(Ready::new(Arc::clone(&coordinator)))))
         .route("/metrics", get(measured))
         .with_state(coordinator)
 }
 
-async fn ready(State(coordinator): State<Arc<Coordinator>>) -> (StatusCode, String) {
-    match coordinator.ready().await {
+/// Whether the coordinator is ready, for anybody who asks: one look at a time, and each serves all who had asked before it.
+struct Ready {
+    coordinator: Arc<Coordinator>,
+    // One of tokio's: held while it is looked, for all others to wait for it.
+    last: Mutex<Option<(Instant, Result<(), &'static str>)>>,
+}
+
+impl Ready {
+    fn new(coordinator: Arc<Coordinator>) -> Self {
+        Self { coordinator, last: Mutex::default() }
+    }
+
+    async fn look(&self) -> Result<(), &'static str> {
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        match *last {
+            Some((begun, ready)) if begun > asked => ready,
+            _ => {
+                let begun = Instant::now();
+                let ready = self.coordinator.ready().await.map_err(|error| why(&error));
+                *last = Some((begun, ready));
+                ready
+            }
+        }
+    }
+}
+
+/// Says why to somebody whom nobody knows. The log has the rest.
+fn why(error: &Error) -> &'static str {
+    match error {
+        Error::Draining => "the coordinator is stopping",
+        Error::Store(store::Error::Full) => "the store is full",
+        Error::Store(store::Error::Unavailable { .. }) => "the store cannot be reached",
+        _ => "the store has failed",
+    }
+}
+
+async fn ready(State(ready): State<Arc<Ready>>) -> (StatusCode, String) {
+    match ready.look().await {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
@@ -112,9 +150,8 @@ mod tests {
         let coordinator = Coordinator::new(Arc::new(Memory::new()), clock, Retention::default());
         assert_eq!(asked(&coordinator, "/readyz").await, (StatusCode::OK, "ready\n".to_owned()));
         coordinator.drain();
-        let (code, why) = asked(&coordinator, "/readyz").await;
-        assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(why.contains("stopping"), "{why}");
+        let stopping = (StatusCode::SERVICE_UNAVAILABLE, "the coordinator is stopping\n".to_owned());
+        assert_eq!(asked(&coordinator, "/readyz").await, stopping);
         assert_eq!(asked(&coordinator, "/healthz").await.0, StatusCode::OK);
     }
 
