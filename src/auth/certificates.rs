@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -13,7 +13,7 @@ use super::{Unauthenticated, Verified, principal, verified};
 use crate::domain::{Authentication, Group};
 
 /// How certificates of clients are read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificates {
     /// What names the principal.
@@ -24,25 +24,28 @@ pub struct Certificates {
     pub principal_prefix: String,
     /// What names groups; none: nothing does.
     pub groups: Option<GroupsField>,
+    /// What is put before each of them.
+    #[serde(default)]
+    pub groups_prefix: String,
 }
 
-/// What of a certificate names the principal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// What of a certificate names the principal, if there is one of its kind alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NameField {
-    /// The first URI among the subject's alternative names, such as a SPIFFE id.
+    /// The URI among the subject's alternative names, such as a SPIFFE id.
     #[default]
     Uri,
-    /// The first name of a host among them.
+    /// The name of a host among them.
     Dns,
-    /// The first e-mail address among them.
+    /// The e-mail address among them.
     Email,
-    /// The subject's common name, if it has one alone.
+    /// The subject's common name.
     CommonName,
 }
 
 /// What of a certificate names groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupsField {
     /// Each organizational unit of the subject.
@@ -63,29 +66,32 @@ impl Certificates {
         let name = format!("{}{name}", self.principal_prefix);
         let principal = principal(&name).map_err(|_| Unauthenticated::NamelessCertificate)?;
         let units = certificate.subject().iter_organizational_unit().filter(|_| self.groups.is_some());
-        let groups: BTreeSet<_> = units.filter_map(|unit| Group::parse(unit.as_str().ok()?).ok()).collect();
+        let group = |unit: &str| Group::parse(&format!("{}{unit}", self.groups_prefix)).ok();
+        let groups: BTreeSet<_> = units.filter_map(|unit| group(unit.as_str().ok()?)).collect();
         let verified = verified(principal, groups, Authentication::Certificate);
         Ok(Verified { expires: Some(expires), ..verified })
     }
 
     fn name<'a>(&self, certificate: &'a X509Certificate<'_>) -> Result<Option<&'a str>, Unauthenticated> {
         if self.principal == NameField::CommonName {
-            let mut names = certificate.subject().iter_common_name();
-            return Ok(match (names.next(), names.next()) {
-                (Some(name), None) => name.as_str().ok(),
-                // Which of them would be a guess.
-                _ => None,
-            });
+            let name = alone(certificate.subject().iter_common_name());
+            return Ok(name.and_then(|name| name.as_str().ok()));
         }
         let names = certificate.subject_alternative_name().map_err(|_| Unauthenticated::MalformedCertificate)?;
         let names = names.iter().flat_map(|names| &names.value.general_names);
-        Ok(names.into_iter().find_map(|name| match (self.principal, name) {
+        Ok(alone(names.filter_map(|name| match (self.principal, name) {
             (NameField::Uri, GeneralName::URI(name))
             | (NameField::Dns, GeneralName::DNSName(name))
             | (NameField::Email, GeneralName::RFC822Name(name)) => Some(*name),
             _ => None,
-        }))
+        })))
     }
+}
+
+/// Returns the only one there is: which of several is meant would be a guess, and SPIFFE has two URIs refused.
+fn alone<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    let first = all.next();
+    first.filter(|_| all.next().is_none())
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ mod tests {
         let identities = Identities::new(Settings::default()).unwrap();
         let guard = Guard::new(identities, None).unwrap();
         let has_expired = |expires| {
-            let verified = Verified { identity: Identity::anonymous(), token: None, issuer: None, expires };
+            let verified = Verified { identity: Identity::anonymous(), token: None, settings_digest: None, expires };
             let (identity, identities) = (Identity::anonymous(), guard.identities());
             Admitted { guard: Arc::clone(&guard), verified, identity, identities }.has_expired()
         };

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use jsonwebtoken::Algorithm;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Unauthenticated, Verified, principal, verified};
 use crate::domain::{Authentication, Group};
@@ -41,6 +41,24 @@ pub struct Settings {
     pub groups_prefix: String,
 }
 
+impl Settings {
+    /// Returns what decides whom a JWT names: neither where the keys are, nor how far the clocks may be apart.
+    pub(super) fn reading(&self) -> Value {
+        let Self {
+            issuer,
+            audiences,
+            algorithms,
+            keys: _,
+            leeway: _,
+            principal_claim,
+            principal_prefix,
+            groups_claim,
+            groups_prefix,
+        } = self;
+        json!([issuer, audiences, algorithms, principal_claim, principal_prefix, groups_claim, groups_prefix])
+    }
+}
+
 /// The issuer, with its keys as they were last seen.
 pub(super) struct Jwt {
     settings: Settings,
@@ -53,9 +71,9 @@ pub(super) fn is_jwt(text: &str) -> bool {
 }
 
 impl Jwt {
-    /// Takes the keys of the one before, if they come from the same place.
+    /// Takes the keys of the one before, if they come from the same place, however often they are fetched.
     pub(super) fn new(settings: Settings, before: Option<&Self>) -> Result<Self, Error> {
-        let keys = match before.filter(|before| before.settings.keys == settings.keys) {
+        let keys = match before.filter(|before| before.settings.keys.is_same_place(&settings.keys)) {
             Some(before) => Arc::clone(&before.keys),
             None => Arc::new(Jwks::open(settings.keys.clone())?),
         };
@@ -63,7 +81,7 @@ impl Jwt {
     }
 
     pub(super) async fn follow_keys(&self) -> Infallible {
-        self.keys.follow().await
+        self.keys.follow(self.settings.keys.interval()).await
     }
 
     /// Says whom a JWT is about: first whether the issuer has signed it, then what it says.
@@ -91,7 +109,7 @@ impl Jwt {
             return Err(Unauthenticated::EarlyJwt);
         }
         let expires = Duration::try_from_secs_f64(expires).ok().and_then(|since| UNIX_EPOCH.checked_add(since));
-        Ok(Verified { expires, issuer: Some(self.settings.issuer.clone()), ..self.named(&claims)? })
+        Ok(Verified { expires, ..self.named(&claims)? })
     }
 
     /// Returns what the issuer has signed.
@@ -119,11 +137,6 @@ impl Jwt {
             self.keys.look_again();
         }
         Err(wrong)
-    }
-
-    /// Returns who signs.
-    pub(super) fn issuer(&self) -> &str {
-        &self.settings.issuer
     }
 
     /// Says whom it names.

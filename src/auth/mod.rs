@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 pub use crate::coordinator::Permission;
 use crate::domain::{Authentication, Group, Identity, Principal};
@@ -86,8 +88,8 @@ pub struct Verified {
     pub identity: Identity,
     /// The token that says so.
     pub token: Option<TokenDigest>,
-    /// The issuer that says so, of a JWT.
-    pub issuer: Option<String>,
+    /// The digest of the settings with which a certificate or a JWT says so: with others it may say another, or nobody.
+    pub settings_digest: Option<String>,
     /// When what they have shown expires.
     pub expires: Option<SystemTime>,
 }
@@ -122,8 +124,8 @@ pub enum Unauthenticated {
     /// The certificate was right when the connection was made.
     #[error("the certificate has expired")]
     ExpiredCertificate,
-    /// The certificate has not what names the principal.
-    #[error("the certificate has no name where it should have one")]
+    /// The certificate has not what names the principal, or more than one of it.
+    #[error("the certificate has no name where it should have one, or several")]
     NamelessCertificate,
     /// The JWT cannot be read, or says something that has to be understood and is not.
     #[error("the JWT cannot be read")]
@@ -159,6 +161,9 @@ pub struct Authenticator {
     tokens: Tokens,
     certificates: Option<Certificates>,
     jwt: Option<Jwt>,
+    /// The digests of the settings with which both are read.
+    certificates_digest: Option<String>,
+    jwt_digest: Option<String>,
     groups: BTreeMap<Principal, BTreeSet<Group>>,
     asks: bool,
 }
@@ -187,8 +192,10 @@ impl Authenticator {
     fn build(settings: Settings, before: Option<&Jwt>) -> Result<Self, jwt::Error> {
         let asks = settings.has_identities();
         let Settings { tokens, certificates, jwt, groups, grants: _ } = settings;
+        let certificates_digest = certificates.as_ref().map(|settings| digest(&json!(settings)));
+        let jwt_digest = jwt.as_ref().map(|settings| digest(&settings.reading()));
         let jwt = jwt.map(|settings| Jwt::new(settings, before)).transpose()?;
-        Ok(Self { tokens, certificates, jwt, groups, asks })
+        Ok(Self { tokens, certificates, jwt, certificates_digest, jwt_digest, groups, asks })
     }
 
     /// Says whether callers have to say who they are.
@@ -203,12 +210,14 @@ impl Authenticator {
     ///
     /// Why that is not known.
     pub fn authenticate(&self, shown: &Shown<'_>, now: SystemTime) -> Result<Verified, Unauthenticated> {
-        match (shown.bearer, &self.jwt, &self.certificates, shown.certificate) {
+        let verified = match (shown.bearer, &self.jwt, &self.certificates, shown.certificate) {
             (Some(bearer), Some(jwt), ..) if jwt::is_jwt(bearer) => jwt.verify(bearer, now),
             (Some(bearer), ..) => self.tokens.verify(bearer, now),
             (None, _, Some(certificates), Some(certificate)) => certificates.verify(certificate, now),
             (None, ..) => Err(Unauthenticated::Nothing),
-        }
+        }?;
+        let settings_digest = self.settings_digest(verified.identity.authentication).cloned();
+        Ok(Verified { settings_digest, ..verified })
     }
 
     /// Returns when what somebody had shown expires, as it is configured now.
@@ -223,16 +232,15 @@ impl Authenticator {
     /// # Errors
     ///
     /// [`Unauthenticated::UnknownToken`] if the token that they had shown is no longer configured, or
-    /// [`Unauthenticated::Nothing`] if what they had shown is not understood any more.
+    /// [`Unauthenticated::Nothing`] if what they had shown is not understood any more, or not as it was.
     pub fn identity(&self, verified: &Verified) -> Result<Identity, Unauthenticated> {
         let mut identity = verified.identity.clone();
         let is_understood = match identity.authentication {
             Authentication::Anonymous => !self.asks,
             // Known by itself, below.
             Authentication::Token => true,
-            Authentication::Certificate => self.certificates.is_some(),
-            Authentication::Jwt => {
-                self.jwt.as_ref().is_some_and(|jwt| verified.issuer.as_deref() == Some(jwt.issuer()))
+            by @ (Authentication::Certificate | Authentication::Jwt) => {
+                verified.settings_digest.is_some() && verified.settings_digest.as_ref() == self.settings_digest(by)
             }
         };
         if !is_understood {
@@ -246,6 +254,15 @@ impl Authenticator {
             identity.groups.extend(groups.iter().cloned());
         }
         Ok(identity)
+    }
+
+    /// Returns the digest of the settings that say whom a certificate or a JWT names, if it names anybody.
+    fn settings_digest(&self, by: Authentication) -> Option<&String> {
+        match by {
+            Authentication::Certificate => self.certificates_digest.as_ref(),
+            Authentication::Jwt => self.jwt_digest.as_ref(),
+            Authentication::Anonymous | Authentication::Token => None,
+        }
     }
 
     /// Keeps the issuer's keys up to date, for ever. It may be dropped at any time and called again.
@@ -270,8 +287,15 @@ pub fn principal(text: &str) -> Result<Principal, String> {
     Ok(principal)
 }
 
+/// Makes the digest of settings. Coordinators with the same ones have the same: a session of one holds at the others.
+fn digest(settings: &Value) -> String {
+    let digest: [u8; 32] = Sha256::digest(settings.to_string()).into();
+    tokens::hex(&digest)
+}
+
 fn verified(principal: Principal, groups: BTreeSet<Group>, by: Authentication) -> Verified {
-    Verified { identity: Identity { principal, groups, authentication: by }, token: None, issuer: None, expires: None }
+    let identity = Identity { principal, groups, authentication: by };
+    Verified { identity, token: None, settings_digest: None, expires: None }
 }
 
 #[cfg(test)]

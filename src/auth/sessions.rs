@@ -1,7 +1,8 @@
 //! The sessions of browsers: what somebody showed once, signed here and held by their browser.
 //!
-//! Nothing of a session is kept here. It says who was verified, and by which token, so that a token that is withdrawn
-//! ends it. The key that signs it lives as long as the process, unless several coordinators are configured to have one.
+//! Nothing of a session is kept here. It says who was verified, and by which token, or with which settings a JWT was
+//! read, so that a token that is withdrawn or settings that change end it. The key that signs it lives as long as the
+//! process, unless several coordinators are configured to have one.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -64,8 +65,8 @@ struct Claims {
     groups: BTreeSet<String>,
     /// The digest of the token that was shown; none if that was a JWT.
     token: Option<String>,
-    /// The issuer of the JWT that was shown; none if that was a token.
-    issuer: Option<String>,
+    /// The digest of the settings by which the JWT that was shown was read; none if that was a token.
+    settings: Option<String>,
     /// When it ends, in seconds since 1970.
     exp: u64,
 }
@@ -92,7 +93,7 @@ impl Sessions {
             sub: verified.identity.principal.to_string(),
             groups: verified.identity.groups.iter().map(ToString::to_string).collect(),
             token: verified.token.map(TokenDigest::to_hex),
-            issuer: verified.issuer.clone(),
+            settings: verified.settings_digest.clone(),
             exp: ends.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
         let session = encode(&Header::new(ALGORITHM), &claims, &self.signing);
@@ -121,7 +122,7 @@ impl Sessions {
             groups: groups.map_err(|_| ended)?,
             authentication: if token.is_some() { Authentication::Token } else { Authentication::Jwt },
         };
-        Ok(Verified { identity, token, issuer: claims.issuer, expires: Some(expires) })
+        Ok(Verified { identity, token, settings_digest: claims.settings, expires: Some(expires) })
     }
 }
 
@@ -135,8 +136,8 @@ mod tests {
             groups: [Group::parse("ops").unwrap()].into(),
             authentication: if token.is_some() { Authentication::Token } else { Authentication::Jwt },
         };
-        let issuer = token.is_none().then(|| "https://id.test".to_owned());
-        Verified { identity, token, issuer, expires }
+        let settings_digest = token.is_none().then(|| "0123".to_owned());
+        Verified { identity, token, settings_digest, expires }
     }
 
     fn at(seconds: u64) -> SystemTime {

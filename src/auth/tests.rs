@@ -42,6 +42,30 @@ fn a_token_goes_before_a_certificate_and_a_wrong_one_is_refused_whatever_the_cer
 }
 
 #[test]
+fn whom_a_certificate_named_by_other_settings_is_no_longer_known() {
+    fn read(change: fn(&mut Certificates)) -> Authenticator {
+        let mut certificates = Certificates::default();
+        change(&mut certificates);
+        Authenticator::new(Settings { certificates: Some(certificates), ..Settings::default() }).unwrap()
+    }
+    let certificate = &certificates::tests::certificate(|params| {
+        params.subject_alt_names = vec![rcgen::SanType::URI("spiffe://prod/bob".try_into().unwrap())];
+    });
+    let shown = Shown { bearer: None, certificate: Some(certificate) };
+    let verified = read(|_| {}).authenticate(&shown, UNIX_EPOCH + NOW).unwrap();
+    assert!(read(|_| {}).identity(&verified).is_ok(), "it is known wherever the settings are the same");
+    let changes: [fn(&mut Certificates); 4] = [
+        |settings| settings.principal = certificates::NameField::Email,
+        |settings| settings.principal_prefix = "x509:".into(),
+        |settings| settings.groups = Some(certificates::GroupsField::OrganizationalUnit),
+        |settings| settings.groups_prefix = "x509:".into(),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        assert_eq!(read(change).identity(&verified), Err(Unauthenticated::Nothing), "{number}");
+    }
+}
+
+#[test]
 fn a_token_is_known_until_it_expires() {
     let mut tokens = Tokens::default();
     let end = NOW + Duration::from_secs(1);

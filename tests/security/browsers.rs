@@ -6,6 +6,7 @@ use tonic::Code;
 
 use crate::attackers::gate;
 use crate::coordinator::{next, ok, reset, watch, within};
+use crate::issuer::AUDIENCE;
 use crate::world::{Somebody, World, of, token};
 
 /// Begins a session in the way that the dashboard does, and returns its cookie.
@@ -127,6 +128,23 @@ async fn what_an_issuer_said_who_is_no_longer_trusted() {
         lines.collect::<Vec<_>>().join("\n")
     };
     world.reload(without_issuer).unwrap();
+    assert_eq!(with_cookie(&world, &cookie).await, 401);
+    ok(world.gates(&of("root")).reset_gate(reset("m/a"))).await;
+    assert_eq!(within(watching.message()).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn what_a_jwt_said_that_is_read_otherwise_now() {
+    let world = World::start().await;
+    let jwt = world.issuer.jwt("ann", &["approvers"]);
+    let somebody = nobody(&world).with_bearer(&*jwt);
+    let cookie = log_in_with(&world, &jwt).await;
+    let mut watching = ok(world.gates(&somebody).watch(watch("m"))).await;
+    assert!(next(&mut watching).await.created.is_some());
+
+    // It is for somebody else now, and would be refused.
+    let audience = format!("audience = '{AUDIENCE}'");
+    world.reload(|text| text.replace(&audience, "audience = 'other'")).unwrap();
     assert_eq!(with_cookie(&world, &cookie).await, 401);
     ok(world.gates(&of("root")).reset_gate(reset("m/a"))).await;
     assert_eq!(within(watching.message()).await.unwrap_err().code(), Code::Unauthenticated);

@@ -26,7 +26,6 @@ fn full() -> CertificateDer<'static> {
             SanType::DnsName(text("host.test")),
             SanType::Rfc822Name(text("alice@test")),
             SanType::URI(text("spiffe://prod/alice")),
-            SanType::URI(text("spiffe://prod/other")),
         ];
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "Alice");
@@ -63,6 +62,9 @@ fn organizational_units_are_groups_if_asked_for() {
     let settings = Certificates { groups: Some(GroupsField::OrganizationalUnit), ..Certificates::default() };
     let groups = verify(&settings, &full()).unwrap().identity.groups;
     assert_eq!(groups.iter().map(Group::as_str).collect::<Vec<_>>(), ["ops"]);
+    let prefixed = Certificates { groups_prefix: "x509:".into(), ..settings };
+    let groups = verify(&prefixed, &full()).unwrap().identity.groups;
+    assert_eq!(groups.iter().map(Group::as_str).collect::<Vec<_>>(), ["x509:ops"]);
 }
 
 #[test]
@@ -89,6 +91,24 @@ fn which_of_two_common_names_is_meant_is_not_guessed() {
     });
     let settings = Certificates { principal: NameField::CommonName, ..Certificates::default() };
     assert_eq!(verify(&settings, &two).unwrap_err(), Unauthenticated::NamelessCertificate);
+}
+
+#[test]
+fn which_of_two_alternative_names_of_a_kind_is_meant_is_not_guessed() {
+    let two = certificate(|params| {
+        params.subject_alt_names = vec![
+            SanType::URI(text("spiffe://prod/alice")),
+            SanType::URI(text("spiffe://prod/bob")),
+            SanType::DnsName(text("alice.test")),
+            SanType::DnsName(text("bob.test")),
+            SanType::Rfc822Name(text("alice@test")),
+            SanType::Rfc822Name(text("bob@test")),
+        ];
+    });
+    for field in [NameField::Uri, NameField::Dns, NameField::Email] {
+        let settings = Certificates { principal: field, ..Certificates::default() };
+        assert_eq!(verify(&settings, &two).unwrap_err(), Unauthenticated::NamelessCertificate, "{field:?}");
+    }
 }
 
 #[test]

@@ -39,6 +39,25 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// Says whether another is the same place, however often either is looked at.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(mine), Self::File(other)) => mine == other,
+            (Self::Url { url: mine, .. }, Self::Url { url: other, .. }) => mine == other,
+            _ => false,
+        }
+    }
+
+    /// Returns how often it is looked at.
+    pub(super) fn interval(&self) -> Duration {
+        match self {
+            Self::File(_) => LOOK_EVERY,
+            Self::Url { refresh, .. } => *refresh,
+        }
+    }
+}
+
 /// Why there are no keys, or not those that there are now.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -57,6 +76,12 @@ pub enum Error {
         place: String,
         /// Why.
         problem: String,
+    },
+    /// What is there is a set of keys, and none of them can be used.
+    #[error("{} has no public key that signatures can be checked with", path.display())]
+    Keyless {
+        /// The file.
+        path: PathBuf,
     },
     /// The URL does not answer as it should.
     #[error("{url} cannot be fetched: {problem}")]
@@ -85,7 +110,7 @@ pub(super) struct Jwks {
 
 enum Place {
     File(PathBuf),
-    Url { http: Client, url: Url, refresh: Duration },
+    Url { http: Client, url: Url },
 }
 
 /// The keys as they were last right, and what they were read from.
@@ -105,17 +130,21 @@ impl Key {
 }
 
 impl Jwks {
-    /// Reads the file, or gets ready to fetch: an issuer that does not answer yet keeps nobody from starting.
+    /// Reads the file, which has to have keys, or gets ready to fetch: an issuer that does not answer yet keeps nobody
+    /// from starting.
     pub fn open(source: Source) -> Result<Self, Error> {
         let mut current = Current { read: Arc::default(), keys: Arc::default() };
         let place = match source {
             Source::File(path) => {
                 current = Current::parse(&path.display(), &read(&path)?)?;
+                if current.keys.is_empty() {
+                    return Err(Error::Keyless { path });
+                }
                 Place::File(path)
             }
-            Source::Url { url, refresh } => {
+            Source::Url { url, .. } => {
                 let http = client().map_err(|error| unreachable(&url, error))?;
-                Place::Url { http, url, refresh }
+                Place::Url { http, url }
             }
         };
         Ok(Self { place, current: RwLock::new(current), wanted: Notify::new() })
@@ -131,8 +160,9 @@ impl Jwks {
         self.wanted.notify_one();
     }
 
-    /// Takes up the keys whenever they change. Those that are there stay for as long as others cannot be had.
-    pub async fn follow(&self) -> Infallible {
+    /// Looks so often, and takes up the keys whenever they change. Those that are there stay while no set of them can
+    /// be had; a set without any withdraws them.
+    pub async fn follow(&self, interval: Duration) -> Infallible {
         let mut told = None;
         loop {
             let begin = Instant::now();
@@ -142,7 +172,12 @@ impl Jwks {
                 Ok(false) => told = None,
                 Ok(true) => {
                     told = None;
-                    tracing::info!("{} keys of the issuer are taken from {}", self.keys().len(), self.place);
+                    let (number, place) = (self.keys().len(), &self.place);
+                    if number == 0 {
+                        tracing::warn!("every JWT is refused: {place} has no key that signatures can be checked with");
+                    } else {
+                        tracing::info!("{number} keys of the issuer are taken from {place}");
+                    }
                 }
                 Err(error) => {
                     let problem = error.to_string();
@@ -153,7 +188,7 @@ impl Jwks {
                     }
                 }
             }
-            self.pause(begin, is_right).await;
+            self.pause(begin, interval, is_right).await;
         }
     }
 
@@ -161,7 +196,7 @@ impl Jwks {
     async fn look(&self) -> Result<bool, Error> {
         let read = match &self.place {
             Place::File(path) => tokio::fs::read(path).await.map_err(|source| unreadable(path, source))?,
-            Place::Url { http, url, .. } => fetch(http, url).await?,
+            Place::Url { http, url } => fetch(http, url).await?,
         };
         if *self.current().read == *read {
             return Ok(false);
@@ -172,12 +207,12 @@ impl Jwks {
     }
 
     /// Waits until it is time to look again after a look that began then.
-    async fn pause(&self, begin: Instant, was_right: bool) {
-        let Place::Url { refresh, .. } = &self.place else {
-            return tokio::time::sleep(LOOK_EVERY).await;
-        };
+    async fn pause(&self, begin: Instant, interval: Duration, was_right: bool) {
+        if matches!(self.place, Place::File(_)) {
+            return tokio::time::sleep(interval).await;
+        }
         let soonest = begin + PAUSE_MIN;
-        let latest = if was_right { begin + *refresh } else { soonest };
+        let latest = if was_right { begin + interval } else { soonest };
         tokio::select! {
             () = sleep_until(latest) => {}
             () = self.wanted.notified() => sleep_until(soonest.min(latest)).await,
@@ -191,13 +226,10 @@ impl Jwks {
 
 impl Current {
     fn parse(place: &impl fmt::Display, read: &[u8]) -> Result<Self, Error> {
-        let malformed = |problem: String| Error::Malformed { place: place.to_string(), problem };
-        let set: Set = serde_json::from_slice(read).map_err(|error| malformed(error.to_string()))?;
-        let keys: Arc<[_]> = set.keys.into_iter().filter_map(key).collect();
-        if keys.is_empty() {
-            return Err(malformed("none of its keys is a public key that signatures can be checked with".to_owned()));
-        }
-        Ok(Self { read: read.into(), keys })
+        let malformed =
+            |error: serde_json::Error| Error::Malformed { place: place.to_string(), problem: error.to_string() };
+        let set: Set = serde_json::from_slice(read).map_err(malformed)?;
+        Ok(Self { read: read.into(), keys: set.keys.into_iter().filter_map(key).collect() })
     }
 }
 

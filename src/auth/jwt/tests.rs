@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::auth::sessions::Sessions;
+use crate::auth::{self, Authenticator, Shown};
 
 /// When the tests are.
 const NOW: u64 = 1_800_000_000;
@@ -266,6 +268,64 @@ fn groups_are_a_list_or_words() {
         let verified = issuer.verify(&signer.sign(&changed("roles", claim))).unwrap();
         assert_eq!(verified.identity.groups.iter().map(Group::as_str).collect::<Vec<_>>(), groups);
     }
+}
+
+#[test]
+fn whom_a_jwt_named_by_other_settings_is_no_longer_known() {
+    fn read(issuer: &Issuer, change: fn(&mut Settings)) -> Authenticator {
+        let mut settings = settings(Source::File(issuer.file.path().into()));
+        change(&mut settings);
+        Authenticator::new(auth::Settings { jwt: Some(settings), ..auth::Settings::default() }).unwrap()
+    }
+    let signer = Signer::new(Some("k1"), Algorithm::EdDSA);
+    let issuer = Issuer::of(&[&signer]);
+    let (jwt, now) = (signer.sign(&claims()), UNIX_EPOCH + Duration::from_secs(NOW));
+    let shown = Shown { bearer: Some(&jwt), certificate: None };
+    let verified = read(&issuer, |_| {}).authenticate(&shown, now).unwrap();
+    let sessions = Sessions::new(None).unwrap();
+    let session = sessions.verify(&sessions.begin(&verified, now).unwrap(), now).unwrap();
+    let are_known = |change: fn(&mut Settings)| {
+        let authenticator = read(&issuer, change);
+        [&verified, &session].map(|it| authenticator.identity(it).is_ok())
+    };
+
+    let same: [fn(&mut Settings); 3] = [
+        |_| {},
+        |settings| settings.leeway = Duration::ZERO,
+        |settings| {
+            let url = "https://id.test/keys".parse().unwrap();
+            settings.keys = Source::Url { url, refresh: Duration::from_secs(10) };
+        },
+    ];
+    for (number, change) in same.into_iter().enumerate() {
+        assert_eq!(are_known(change), [true; 2], "{number}");
+    }
+    let others: [fn(&mut Settings); 7] = [
+        |settings| settings.issuer = "https://other.test".into(),
+        |settings| settings.audiences = vec!["gates".into()],
+        |settings| settings.algorithms = vec![Algorithm::ES256],
+        |settings| settings.principal_claim = "email".into(),
+        |settings| settings.principal_prefix = "oidc:".into(),
+        |settings| settings.groups_claim = "roles".into(),
+        |settings| settings.groups_prefix = "oidc:".into(),
+    ];
+    for (number, change) in others.into_iter().enumerate() {
+        assert_eq!(are_known(change), [false; 2], "{number}");
+    }
+}
+
+#[test]
+fn keys_stay_however_often_they_are_fetched_from_the_same_url() {
+    let at = |url: &str, seconds| {
+        let (url, refresh) = (url.parse().unwrap(), Duration::from_secs(seconds));
+        settings(Source::Url { url, refresh })
+    };
+    let before = Jwt::new(at("https://id.test/keys", 300), None).unwrap();
+    let sooner = Jwt::new(at("https://id.test/keys", 10), Some(&before)).unwrap();
+    assert!(Arc::ptr_eq(&sooner.keys, &before.keys));
+    assert_eq!(sooner.settings.keys.interval(), Duration::from_secs(10));
+    let elsewhere = Jwt::new(at("https://id.test/others", 300), Some(&before)).unwrap();
+    assert!(!Arc::ptr_eq(&elsewhere.keys, &before.keys), "those of one place are not those of another");
 }
 
 #[test]

@@ -85,12 +85,15 @@ fn certificates_are_read_as_configured() {
         ("email", NameField::Email),
         ("common_name", NameField::CommonName),
     ] {
-        let text = format!("principal = '{name}'\nprincipal_prefix = 'x:'\ngroups = 'organizational_unit'");
-        let (principal_prefix, groups) = ("x:".to_owned(), Some(GroupsField::OrganizationalUnit));
-        assert_eq!(
-            read(&format!("[certificates]\n{text}")),
-            Certificates { principal: field, principal_prefix, groups }
-        );
+        let principal = format!("[certificates]\nprincipal = '{name}'\nprincipal_prefix = 'x:'\n");
+        let groups = "groups = 'organizational_unit'\ngroups_prefix = 'y:'";
+        let expected = Certificates {
+            principal: field,
+            principal_prefix: "x:".to_owned(),
+            groups: Some(GroupsField::OrganizationalUnit),
+            groups_prefix: "y:".to_owned(),
+        };
+        assert_eq!(read(&format!("{principal}{groups}")), expected);
     }
 }
 

@@ -58,7 +58,7 @@ async fn keys_of_a_url_are_taken_up_and_kept_while_others_cannot_be_had() {
         (Code::INTERNAL_SERVER_ERROR, set(&[&key_of("k2")]), "HTTP 500"),
         (Code::FOUND, set(&[&key_of("k2")]), "HTTP 302"),
         (Code::OK, String::new(), "holds no set of keys"),
-        (Code::OK, json!({"keys": []}).to_string(), "none of its keys"),
+        (Code::OK, json!({"keys": {}}).to_string(), "holds no set of keys"),
         (Code::OK, format!("{}{}", set(&[&key_of("k2")]), " ".repeat(BYTES_MAX)), "more than 1048576 bytes"),
     ] {
         answer.send_replace((code, body));
@@ -70,6 +70,39 @@ async fn keys_of_a_url_are_taken_up_and_kept_while_others_cannot_be_had() {
     answer.send_replace((Code::OK, set(&[&key_of("k2"), &key_of("k3")])));
     assert!(within(jwks.look()).await.unwrap());
     assert_eq!(ids(&jwks), ["k2", "k3"], "a key that is no longer published is no longer trusted");
+}
+
+#[tokio::test]
+async fn no_key_is_trusted_once_the_issuer_has_withdrawn_them_all() {
+    let (answer, answers) = watch::channel((Code::OK, String::new()));
+    let url = issuer(answers).await;
+    let jwks = Jwks::open(Source::Url { url, refresh: Duration::from_secs(300) }).unwrap();
+    let mut encrypts = key_of("k1").public();
+    encrypts["use"] = "enc".into();
+    for none in [json!({"keys": []}), json!({"keys": [encrypts]})] {
+        answer.send_replace((Code::OK, set(&[&key_of("k1")])));
+        assert!(within(jwks.look()).await.unwrap());
+        assert_eq!(ids(&jwks), ["k1"]);
+        answer.send_replace((Code::OK, none.to_string()));
+        assert!(within(jwks.look()).await.unwrap());
+        assert!(jwks.keys().is_empty(), "{none}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_has_to_have_a_key_at_the_start_and_may_withdraw_it_later() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let open = || Jwks::open(Source::File(file.path().into()));
+    let none = json!({"keys": []}).to_string();
+    std::fs::write(&file, &none).unwrap();
+    let error = open().err().unwrap().to_string();
+    assert!(error.ends_with("has no public key that signatures can be checked with"), "{error}");
+
+    std::fs::write(&file, set(&[&key_of("k1")])).unwrap();
+    let jwks = open().unwrap();
+    std::fs::write(&file, &none).unwrap();
+    assert!(within(jwks.look()).await.unwrap());
+    assert!(jwks.keys().is_empty());
 }
 
 #[tokio::test]
@@ -100,8 +133,8 @@ async fn keys_are_followed_by_themselves() {
         }
     };
     tokio::select! {
-        never = fetched.follow() => match never {},
-        never = read.follow() => match never {},
+        never = fetched.follow(Duration::from_millis(1)) => match never {},
+        never = read.follow(LOOK_EVERY) => match never {},
         () = within(both) => {}
     }
 }
@@ -111,25 +144,25 @@ async fn an_unknown_key_is_looked_for_at_once_and_no_more_often_than_each_ten_se
     let (url, refresh) = ("http://127.0.0.1:1/".parse().unwrap(), Duration::from_secs(300));
     let jwks = Jwks::open(Source::Url { url, refresh }).unwrap();
     let begin = Instant::now();
-    jwks.pause(begin, true).await;
+    jwks.pause(begin, refresh, true).await;
     assert_eq!(begin.elapsed(), refresh);
     let again = Instant::now();
-    jwks.pause(again, false).await;
+    jwks.pause(again, refresh, false).await;
     assert_eq!(again.elapsed(), PAUSE_MIN, "after a failure it is tried again soon");
 
     let again = Instant::now();
     for _ in 0..3 {
         jwks.look_again();
     }
-    jwks.pause(again, true).await;
+    jwks.pause(again, refresh, true).await;
     assert_eq!(again.elapsed(), PAUSE_MIN, "asked for soon after a look");
     let again = Instant::now();
-    jwks.pause(again, true).await;
+    jwks.pause(again, refresh, true).await;
     assert_eq!(again.elapsed(), refresh, "asked for three times is looked for once");
     let past = Instant::now() - Duration::from_secs(60);
     let again = Instant::now();
     jwks.look_again();
-    jwks.pause(past, true).await;
+    jwks.pause(past, refresh, true).await;
     assert_eq!(again.elapsed(), Duration::ZERO, "asked for long after a look");
 }
 
