@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -25,16 +25,19 @@ use super::api::{
 };
 use super::keys::behind;
 use super::login::{Logins, is_refused, is_stale};
-use super::member::{Member, root_cause};
+use super::member::{Member, is_too_old, root_cause};
 use super::txn::{self, Outcome, Txn};
 use super::{Settings, keys};
 use crate::domain::Revision;
 use crate::store::Error;
 
-/// How long one attempt may take: an election takes about one second, and a call that waits for it comes through.
+/// How long one attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
-/// How long all attempts of a call may take: whoever calls is told quickly that there is no quorum.
+/// How long all attempts of a call may take: an election takes one or two seconds, in which members without a leader refuse
+/// at once, and whoever calls is told quickly that there is no quorum.
 const CALL_MAX: Duration = Duration::from_secs(4);
+/// How long to pause once every endpoint has refused.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The largest answer to read: pages of 64 records, each below 128 KiB.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
@@ -68,7 +71,7 @@ impl Client {
         })
     }
 
-    /// Makes a client, and asks every endpoint which cluster it belongs to.
+    /// Makes a client, and asks every endpoint which cluster it belongs to, and whether it is too old.
     ///
     /// # Errors
     ///
@@ -77,7 +80,21 @@ impl Client {
     pub async fn connect(settings: &Settings) -> Result<Self, Error> {
         let client = Self::new(settings)?;
         client.find_cluster().await?;
+        join_all((0..client.endpoints.len()).map(|at| client.look_at_version(at))).await;
         Ok(client)
+    }
+
+    /// Warns of an endpoint that is too old, if it answers.
+    async fn look_at_version(&self, at: usize) {
+        let member = &self.endpoints[at];
+        let ask = |channel, request| async move { MaintenanceClient::new(channel).status(request).await };
+        if member.cluster.load(Ordering::Relaxed) != 0
+            && let Ok(Ok(answer)) = timeout(ATTEMPT_MAX, self.logged_in(at, StatusRequest {}, ask)).await
+            && is_too_old(&answer.get_ref().version)
+        {
+            let (url, version) = (&member.url, &answer.get_ref().version);
+            tracing::warn!("etcd at {url} is {version}: reads that are given up can crash it before 3.4.23 and 3.5.7");
+        }
     }
 
     async fn find_cluster(&self) -> Result<(), Error> {
@@ -159,11 +176,11 @@ impl Client {
 
     /// Makes a transaction.
     pub async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
-        let writes = txn.writes();
+        let puts = txn.puts();
         let before = self.seen();
         let request = txn.into_request(|key| self.with_prefix(key));
         let answer = self.send(request).await;
-        if writes && (answer.is_ok() || matches!(answer, Err(Error::Full))) {
+        if puts && (answer.is_ok() || matches!(answer, Err(Error::Full))) {
             self.was_full.store(answer.is_err(), Ordering::Relaxed);
         }
         let answer = answer?;
@@ -268,12 +285,17 @@ impl Client {
                 Err(status) => status,
             };
             self.check_same(self.endpoints[at].cluster.load(Ordering::Relaxed))?;
-            attempts += 1;
-            // Each endpoint once, and the first once more: the leader may just have changed.
-            if !goes_on_elsewhere(&status) || attempts > self.endpoints.len() || Instant::now() >= end {
+            if goes_on_elsewhere(&status) {
+                // For whoever calls next as well.
+                self.leave(at);
+            }
+            if !goes_on_elsewhere(&status) || Instant::now() + PAUSE >= end {
                 return Err(self.failed(at, &status));
             }
-            self.leave(at);
+            attempts += 1;
+            if attempts % self.endpoints.len() == 0 {
+                sleep(PAUSE).await;
+            }
         }
     }
 

@@ -196,14 +196,16 @@ fn put_event(id: &EventId, before: Option<&Gate>, event: &Event, record: &[u8]) 
     let name = &gate.name;
     let after = Some(gate).filter(|_| event.kind != EventKind::Deleted);
     let key = keys::gate(keys::GATES, name);
-    let mut txn = Txn::default()
+    let txn = Txn::default()
         .if_written_at(key.clone(), before.map_or(Revision::ZERO, |gate| gate.revision))
         // Not only of the next one: it may have come, and gone again with all that was in it.
-        .if_none(keys::segments_from(id.segment + 1))
-        // A gate that was absent may have come and gone since: what happened then is not overwritten.
-        .if_created_at(id.record(), Revision::ZERO)
-        .put(id.log(), Vec::new())
-        .put(id.record(), record.to_vec());
+        .if_none(keys::segments_from(id.segment + 1));
+    let txn = match before {
+        Some(_) => txn,
+        // It may have come and gone since: an attempt that arrives late makes it no second time.
+        None => txn.if_unwritten_since(keys::history(name), Revision(id.hint)),
+    };
+    let mut txn = txn.put(id.log(), Vec::new()).put(id.record(), record.to_vec());
     // The end of a past round is not told from the last event of the current one: both are the last of their round.
     let round = keys::round(&gate.uid, gate.round);
     txn = match after {

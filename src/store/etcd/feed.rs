@@ -98,9 +98,12 @@ impl Feed {
 
     /// Notes that it tells what happens.
     pub fn regain(&self) {
-        if self.lost().take().is_some_and(|loss| loss.is_logged) {
+        let mut lost = self.lost();
+        // Before anybody is told that it is ready.
+        if lost.as_ref().is_some_and(|loss| loss.is_logged) {
             tracing::info!("the feed of the store goes on");
         }
+        *lost = None;
     }
 
     /// Waits until there may be an event after a revision. Answers with the next ones, or with none if they have to be

@@ -55,8 +55,16 @@ impl Shared {
             }
             let looked = if looked.answers.len() < ANSWERS_MAX { Some(looked) } else { self.look(id).await? };
             let Some(looked) = looked else { return Ok(true) };
-            let Some(with) = self.forget_event(txn, &looked).await? else { return Ok(true) };
-            txn = with;
+            let has_moved = until > forgotten;
+            txn = match self.forget_event(txn.clone(), &looked, has_moved).await? {
+                Some(with) => with,
+                // What is before it goes first.
+                None if has_moved => {
+                    is_cut = true;
+                    break;
+                }
+                None => return Ok(true),
+            };
             until = revision;
             if txn.len() >= OPS_MAX / 3 {
                 is_cut = true;
@@ -80,8 +88,9 @@ impl Shared {
         Ok(is_cut)
     }
 
-    /// Removes an event and what goes with it, unless it is kept. None: something has changed since it was looked at.
-    async fn forget_event(&self, txn: Txn, looked: &Looked) -> Result<Option<Txn>, Error> {
+    /// Removes an event and what goes with it, unless it is kept. None: something has changed since it was looked at, or
+    /// `has_moved` and more goes with it than fits one transaction.
+    async fn forget_event(&self, txn: Txn, looked: &Looked, has_moved: bool) -> Result<Option<Txn>, Error> {
         let Looked { id, event, is_state, ends_round, .. } = looked;
         let gate = &event.gate;
         let key = keys::gate(keys::GATES, &gate.name);
@@ -91,12 +100,14 @@ impl Shared {
                 return Ok(Some(txn.put(id.kept(), Vec::new())));
             }
             let state = Some((key.clone(), event.revision()));
-            let Some(txn) = self.forget_rounds(txn, &gate.uid, id, state).await? else { return Ok(None) };
+            let Some(txn) = self.forget_rounds(txn, &gate.uid, id, state, has_moved).await? else {
+                return Ok(None);
+            };
             let txn = txn.delete(key).delete(keys::status(gate.status, &gate.name));
             return Ok(Some(remove(txn, looked).delete(keys::round(&gate.uid, gate.round))));
         }
         if event.kind == EventKind::Deleted {
-            let txn = self.forget_rounds(txn, &gate.uid, id, None).await?;
+            let txn = self.forget_rounds(txn, &gate.uid, id, None, has_moved).await?;
             return Ok(txn.map(|txn| remove(txn, looked)));
         }
         if *ends_round {
@@ -106,13 +117,15 @@ impl Shared {
     }
 
     /// Removes the ends of the past rounds of a gate, but for one event, with what is removed anyway. Those that are too
-    /// many for that are removed before, if the gate still is as it was. None: something has changed meanwhile.
+    /// many for that are removed before, if the gate still is as it was, and only once it is said that all of them are
+    /// forgotten: not while the place of that `has_moved`. None: that, or something has changed meanwhile.
     async fn forget_rounds(
         &self,
         txn: Txn,
         uid: &Uid,
         but: &EventId,
         state: Option<(Vec<u8>, Revision)>,
+        has_moved: bool,
     ) -> Result<Option<Txn>, Error> {
         let mut next = keys::rounds(uid);
         let begin = || -> Result<Txn, Error> {
@@ -134,7 +147,7 @@ impl Shared {
                 }
                 alone = alone.delete(round.key);
                 if alone.len() > OPS_MAX / 3 {
-                    if !self.txn_as_leader(alone).await? {
+                    if has_moved || !self.txn_as_leader(alone).await? {
                         return Ok(None);
                     }
                     alone = begin()?;

@@ -46,7 +46,11 @@ impl Shared {
 
     /// Ends the import that was begun here.
     pub async fn end_import(&self) -> Result<(), Error> {
-        self.client.txn(self.unless_imported().delete(keys::IMPORT.to_vec())).await?;
+        let outcome = self.client.txn(self.unless_imported().delete(keys::IMPORT.to_vec())).await?;
+        // Where there is none, an attempt before this one has arrived.
+        if let Some(mark) = outcome.ranges.first().filter(|mark| !outcome.succeeded && !mark.is_empty()) {
+            return self.refuse_import(mark);
+        }
         self.import.store(Revision::ZERO.0, Ordering::SeqCst);
         Ok(())
     }

@@ -43,6 +43,17 @@ impl Member {
     }
 }
 
+/// Says whether a version of etcd crashes on reads that are given up half-way (etcd-io/etcd#14110, #14891).
+pub fn is_too_old(version: &str) -> bool {
+    let mut parts = version.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    match (part(), part(), part()) {
+        (3, 4, patch) => patch < 23,
+        (3, 5, patch) => patch < 7,
+        (major, minor, _) => (major, minor) < (3, 4),
+    }
+}
+
 /// Says what lies behind an error: the layers above repeat each other.
 pub fn root_cause(error: &dyn std::error::Error) -> Option<String> {
     let mut source = error.source()?;
@@ -57,8 +68,25 @@ fn config_of(tls: &Tls) -> ClientTlsConfig {
         Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)),
         None => ClientTlsConfig::new().with_native_roots(),
     };
+    // A listener that says nothing would have the handshake wait for ever.
+    let config = config.timeout(CONNECT_MAX);
     match &tls.identity {
         Some((cert, key)) => config.identity(Identity::from_pem(cert, key)),
         None => config,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_crash_are_told_from_others() {
+        for version in ["3.3.27", "3.4.22", "3.5.0", "3.5.6", "2.3.8", ""] {
+            assert!(is_too_old(version), "{version}");
+        }
+        for version in ["3.4.23", "3.4.37", "3.5.7", "3.5.21", "3.6.0", "3.6.0-rc.1", "4.0.0"] {
+            assert!(!is_too_old(version), "{version}");
+        }
     }
 }

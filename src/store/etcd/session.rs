@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::api::KeyValue;
 use super::commit::{OPS_MAX, TXN_BYTES_MAX};
@@ -109,31 +109,34 @@ async fn live(shared: &Shared, is_logged: &mut bool) -> Result<Infallible, Error
 /// Keeps a lease that was seen alive, and leads under it if nobody else does, until it is lost.
 async fn last(shared: &Shared, lease: i64, mut seen: Instant, is_logged: &mut bool) -> Result<Infallible, Error> {
     loop {
-        if shared.session.stands.load(Ordering::Relaxed) {
-            campaign(shared, lease).await?;
-        }
-        tokio::select! {
-            () = sleep(KEEP_EVERY) => {}
-            () = shared.session.stood.notified() => {}
-        }
-        let asked = Instant::now();
-        // Whoever has slept for longer than the lease has lost it, though nothing says so yet.
-        if asked - seen > LEASE {
-            return Err(Error::Unavailable { problem: "the lease is over".to_owned() });
-        }
-        let left = LEASE.saturating_sub(asked - seen);
-        match tokio::time::timeout(left, shared.client.keep_alive(lease)).await {
-            Ok(Ok(true)) => {
-                seen = asked;
-                if std::mem::take(is_logged) {
-                    tracing::info!("this coordinator has a lease of etcd again");
-                }
+        // Whatever is being waited for: whoever has heard nothing for as long as the lease lasts has lost it, though nothing
+        // says so yet.
+        let kept = timeout_at(seen + LEASE, keep_once(shared, lease)).await;
+        let kept = kept.map_err(|_| Error::Unavailable { problem: "the lease is over".to_owned() })?;
+        if let Some(asked) = kept? {
+            seen = asked;
+            if std::mem::take(is_logged) {
+                tracing::info!("this coordinator has a lease of etcd again");
             }
-            Ok(Ok(false)) => return Err(Error::Unavailable { problem: "etcd has ended the lease".to_owned() }),
-            // It may come back before the lease is over.
-            Ok(Err(_)) => {}
-            Err(_) => return Err(Error::Unavailable { problem: "the lease could not be kept".to_owned() }),
         }
+    }
+}
+
+/// Leads if nobody else does, and keeps the lease once. Returns when that was asked; none if it was not answered, which it
+/// may be again before the lease is over.
+async fn keep_once(shared: &Shared, lease: i64) -> Result<Option<Instant>, Error> {
+    if shared.session.stands.load(Ordering::Relaxed) {
+        campaign(shared, lease).await?;
+    }
+    tokio::select! {
+        () = sleep(KEEP_EVERY) => {}
+        () = shared.session.stood.notified() => {}
+    }
+    let asked = Instant::now();
+    match shared.client.keep_alive(lease).await {
+        Ok(true) => Ok(Some(asked)),
+        Ok(false) => Err(Error::Unavailable { problem: "etcd has ended the lease".to_owned() }),
+        Err(_) => Ok(None),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::domain::{Spec, Waiter};
 use crate::store::conformance::*;
 
 mod feed;
+mod forget;
 mod imports;
 mod letters;
 mod prefixes;
@@ -222,6 +223,14 @@ async fn an_event_of_a_gate_that_came_and_went_is_not_overwritten() {
     assert!(matches!(store.shared.commit_as(seen, &late).await, Err(Error::Conflict)));
     assert_eq!(store.get(&name("a")).await.unwrap(), None);
     assert_eq!(all_events(&store).await, [first.revision(), deleted.revision()]);
+    // The same, where what came is under another key, because more had happened by then.
+    let (late_too, seen) =
+        (change(&name("b"), None, &create(Spec::default()), 0), store.shared.next_id(None, &name("b")));
+    for command in [create(Spec::default()), delete()] {
+        make(&store, &format!("other/{}", store.shared.client.seen())).await;
+        act(&store, "b", command, 3).await;
+    }
+    assert!(matches!(store.shared.commit_as(seen, &late_too).await, Err(Error::Conflict)));
     // Read again, it is made.
     assert!(store.commit(late).await.unwrap().revision() > deleted.revision());
 }

@@ -147,9 +147,9 @@ impl Txn {
         self
     }
 
-    /// Says whether it may write.
-    pub fn writes(&self) -> bool {
-        self.0.success.iter().any(|op| !matches!(op.request, Some(request_op::Request::RequestRange(_))))
+    /// Says whether it may take room.
+    pub fn puts(&self) -> bool {
+        self.0.success.iter().any(|op| matches!(op.request, Some(request_op::Request::RequestPut(_))))
     }
 
     /// Says how many operations it has.
