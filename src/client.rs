@@ -145,8 +145,16 @@ impl Client {
     pub fn with_tls(address: &str, tls: &Tls) -> Result<Self, Error> {
         let mut transports = endpoints::transports(address::parse_all(address)?);
         if transports.iter().all(|transport| transport.uri().scheme_str() == Some("https")) {
-            let encrypted = transports.into_iter().map(|transport| transport.tls_config(tls.config()));
-            let encrypted = encrypted.collect::<Result<_, _>>();
+            let encrypted = |transport: Endpoint| {
+                let config = tls.config();
+                // Whoever takes a connection and says nothing more is not reached either.
+                let config = match transport.get_connect_timeout() {
+                    Some(timeout) => config.timeout(timeout),
+                    None => config,
+                };
+                transport.tls_config(config)
+            };
+            let encrypted = transports.into_iter().map(encrypted).collect::<Result<_, _>>();
             transports = encrypted.map_err(|error| Error::Tls { problem: root_cause(&error) })?;
         } else if *tls != Tls::default() {
             return Err(Error::Tls { problem: format!("{address} is not an https:// address") });

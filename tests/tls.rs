@@ -12,11 +12,11 @@ use std::path::Path;
 
 use authority::Authority;
 use coordinator::*;
-use gatepost::client::{Client, Error, Tls};
+use gatepost::client::{Client, Error, Outcome, Tls, Update};
 use gatepost::proto::*;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// A coordinator with TLS, and where its certificate lies.
 struct Served {
@@ -78,6 +78,27 @@ async fn grpc_and_http_are_served_to_who_trusts_the_root() {
     let answer = within(http.get(format!("{}/v1/gates/a", served.url())).send()).await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_11));
     assert!(within(answer.text()).await.unwrap().contains("GATE_STATUS_APPROVED"));
+}
+
+#[tokio::test]
+async fn a_wait_leaves_an_endpoint_that_never_answers_a_handshake() {
+    let authority = Authority::new();
+    let served = Served::start(&authority, None).await;
+    // The system takes connections for it, as it does for a coordinator that is paused.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let urls = format!("https://{},{}", silent.local_addr().unwrap(), served.url());
+    let client = Client::with_tls(&urls, &Tls { roots: Some(authority.pem()), identity: None }).unwrap();
+    let mut waits = Vec::new();
+    // One of them begins at each.
+    for _ in 0..2 {
+        let mut wait = client.wait(wait_with("a", Spec::default()));
+        within(async { while let Update::Disconnected { .. } = wait.next().await.unwrap().unwrap() {} }).await;
+        waits.push(wait);
+    }
+    within(client.approve(approve("a"))).await.unwrap();
+    for wait in waits {
+        assert!(matches!(within(wait.outcome()).await.unwrap(), Outcome::Approved(_)));
+    }
 }
 
 #[tokio::test]
