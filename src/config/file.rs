@@ -134,9 +134,16 @@ pub fn read(path: &Path) -> Result<File, Error> {
         let line = before.rsplit('\n').next().unwrap_or_default();
         // Its own text would show the line, and there may be a secret in it.
         let key = line.split_once('=').map(|(key, _)| format!("{}: ", key.trim())).unwrap_or_default();
-        let problem = format!("line {}: {key}{}", before.matches('\n').count() + 1, error.message());
+        let problem = format!("line {}: {key}{}", before.matches('\n').count() + 1, without_text(error.message()));
         Error::Malformed { path: path.into(), problem }
     })
+}
+
+/// Takes a text that stands where something else is expected out of what serde says about it: it may be a secret.
+fn without_text(message: &str) -> String {
+    let cut =
+        message.split_once(": string \"").and_then(|(what, rest)| Some((what, rest.rsplit_once("\", expected ")?.1)));
+    cut.map_or_else(|| message.to_owned(), |(what, expected)| format!("{what}: a text, expected {expected}"))
 }
 
 fn drain_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
@@ -182,6 +189,10 @@ mod tests {
     fn an_error_shows_no_secret() {
         let error = read_text("[[webhook]]\nname = 'a'\nsecrett = 'whsec_0123'\n").unwrap_err().to_string();
         assert!(error.contains("line 3: unknown field `secrett`") && !error.contains("whsec"), "{error}");
+        for text in ["token = 'gp_0123\", expected'", "session = 'gp_0123'", "webhook = 'gp_0123'"] {
+            let error = read_text(text).unwrap_err().to_string();
+            assert!(error.contains(": a text, expected ") && !error.contains("gp_0123"), "{error}");
+        }
     }
 
     const EXAMPLE: &str = include_str!("../../examples/gatepost.toml");
