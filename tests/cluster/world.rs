@@ -24,6 +24,7 @@ use tonic_types::StatusExt;
 use crate::linearizable::Did;
 use crate::net::{Cut, Net, address};
 use crate::process::{Ending, ready};
+use crate::support::kept::etcd::memory;
 use crate::support::{Gates, again, approve, create};
 use crate::watched::Recorded;
 use crate::workers::Waited;
@@ -78,7 +79,7 @@ impl World {
                 return None;
             }
         };
-        let (home, http) = (Home(tempfile::tempdir().unwrap()), reqwest::Client::new());
+        let (home, http) = (Home(tempfile::tempdir_in(memory::or_disk()).unwrap()), reqwest::Client::new());
         let mut world = Self { coordinators: Vec::new(), members: Vec::new(), net, home, http, _turn: turn };
         for host in 0..HOSTS {
             world.members.push(world.member(host));

@@ -1,12 +1,12 @@
 //! Crash images: a store's writes and syncs are recorded, and what a cut may leave at each moment is opened.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use gatepost::domain::Revision;
 use tempfile::TempDir;
 
 use crate::image::{Files, Kept};
+use crate::memory;
 use crate::recording::Recording;
 use crate::settings::{number, random};
 use crate::strace;
@@ -130,9 +130,7 @@ fn cut_anywhere(test: &str, recording: &Recording, acknowledged_before: u64, mom
 
 /// Opens an image, in memory where there is such a place: what is opened here is not cut again.
 pub fn open(truth: &Arc<Truth>, files: &Files) -> Found {
-    let memory = Path::new("/dev/shm");
-    let home = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
-    let home = home.unwrap();
+    let home = TempDir::new_in(memory::or_disk()).unwrap();
     let data = home.path().join("data");
     files.write(&data);
     truth.check(&data)

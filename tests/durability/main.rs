@@ -23,6 +23,9 @@ mod images;
 #[cfg(target_os = "linux")]
 mod loop_device;
 #[cfg(target_os = "linux")]
+#[path = "../support/memory.rs"]
+mod memory;
+#[cfg(target_os = "linux")]
 mod power_cuts;
 #[cfg(target_os = "linux")]
 mod recording;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use gatepost::client::Client;
 use gatepost::proto::{ApproveRequest, CreateGateRequest};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
@@ -22,6 +23,7 @@ async fn silent_connections_are_closed_and_keep_nobody_out() {
     let server = Server::start_with(|command, _| {
         command.env("GATEPOST_MAX_CONNECTIONS", "64");
     });
+    raise_files();
     let before = server.resident_kib();
     let (address, count) = (server.address, times("SILENT_CONNECTIONS", 2_000));
     let flood = tokio::spawn(async move {
@@ -58,6 +60,13 @@ pub async fn decide_beside<T>(flood: &JoinHandle<T>, client: impl Fn() -> Client
         decided += 1;
     }
     (decided, slowest)
+}
+
+/// Lets this process open as many files as it may: shells start programs with 1,024.
+pub fn raise_files() -> Option<u64> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _: Result<(), _> = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    maximum
 }
 
 /// How a client of HTTP/2 begins, and goes on when it has nothing to ask.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use gatepost::client::{Client, Error, Outcome, Update};
+use gatepost::client::{Client, Outcome, Update};
 use gatepost::proto::*;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -176,7 +176,7 @@ async fn outcome(
                 }
             }
             Update::Disconnected { error, .. } => {
-                assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+                assert!(error.is_transient(), "{error}");
                 cuts.fetch_add(1, Ordering::Relaxed);
             }
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use gatepost::client::{Client, Tls};
 use rcgen::{CertificateParams, KeyPair};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -20,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use crate::chance::times;
-use crate::connections::decide_beside;
+use crate::connections::{decide_beside, raise_files};
 use crate::server::Server;
 
 /// What a client of HTTP/2 says first: the preface, and settings that set nothing.
@@ -46,8 +45,7 @@ const BAD_KIB_MAX: u64 = 64 * 1024;
 
 /// Open files of a test that makes so many connections, and of the server.
 fn has_files(connections: usize) -> bool {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _: Result<(), _> = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let maximum = raise_files();
     let needed = u64::try_from(connections + BAD_AT_ONCE + 500).unwrap();
     let has = maximum.is_none_or(|maximum| maximum >= needed);
     if !has {

@@ -51,7 +51,7 @@ async fn a_record_that_cannot_be_read_is_reported_and_the_rest_is_served() {
     let decided = ok(gates.approve(approve("r/decided"))).await;
     let mut wait_good = ok(gates.wait(wait_with("r/good", within_ms(60_000)))).await;
     told_waiting(&mut wait_good, 1).await;
-    let mut wait_bad = ok(gates.wait(wait_with("r/bad", within_ms(5_000)))).await;
+    let mut wait_bad = ok(gates.wait(wait_with("r/bad", within_ms(15_000)))).await;
     told_waiting(&mut wait_bad, 1).await;
     ok(gates.create_gate(create("r/last"))).await;
     server.kill();

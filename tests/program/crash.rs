@@ -50,11 +50,11 @@ fn a_decision_that_was_reset_away_while_the_worker_was_cut_off_still_reaches_it(
 #[test]
 fn a_deadline_that_passes_while_nothing_runs_times_out_once_after_the_start() {
     let mut coordinator = Coordinator::start();
-    let mut worker = coordinator.wait(&["release-42/prod", "--timeout", "3s"]);
+    let mut worker = coordinator.wait(&["release-42/prod", "--timeout", "10s"]);
     coordinator.crash(|| {
         worker.until_told("no connection");
         // As long again, on another coordinator.
-        assert_eq!(Coordinator::start().run(&["wait", "other", "--timeout", "3s"]).code, Some(11));
+        assert_eq!(Coordinator::start().run(&["wait", "other", "--timeout", "10s"]).code, Some(11));
     });
     assert_eq!(worker.end().code, Some(11));
     let history = coordinator.run(&["history", "release-42/prod", "--output", "json"]);

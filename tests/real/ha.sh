@@ -153,7 +153,9 @@ start_units() {
 }
 ask() { curl --cacert certs/root.pem --cert certs/prometheus.pem --key certs/prometheus.key "https://$net.1${1#gates-}:7070$2"; }
 is_ready() { ask "$1" /readyz; }
-all_ready() { for machine in gates-{1,2,3}; do eventually is_ready "$machine"; done; }
+# Without a quorum a coordinator ends, and systemd starts it again.
+is_ready_again() { is_ready "$1" || { kill -0 "${processes[gatepost@$1]}" || start_units "gatepost@$1"; false; }; }
+all_ready() { for machine in gates-{1,2,3}; do eventually is_ready_again "$machine"; done; }
 
 # The directories of units and data are there on a machine.
 machine() { mkdir -p "$here/$1"/{bin,etc/systemd/system,var}; }
@@ -244,10 +246,12 @@ start_units "gatepost-etcd@$lost" "gatepost@$lost"
 all_ready
 pass "a machine is lost while a worker waits there"
 
-lose_the_leader() {
-  local leader
+has_leader() {
   leader=$(ETCDCTL_ENDPOINTS=$net.11:2379,$net.12:2379,$net.13:2379 etcdctl --user "root:$(cat etcd-password-root)" endpoint status |
-    awk -F ', ' '$5 == "true" { print $1 }')
+    awk -F ', ' '$5 == "true" { print $1 }') && [ -n "$leader" ]
+}
+lose_the_leader() {
+  eventually has_leader
   lost=gates-$(sed -E 's/.*\.1([123]):2379/\1/' <<<"$leader")
   lose "gatepost-etcd@$lost"
 }
@@ -291,11 +295,7 @@ gatepost create release-5/prod $worker >"$here/created"
 lose "${members[@]}" "${coordinators[@]}"
 for machine in gates-{1,2,3}; do on "$machine" '### Backups' 2; done
 start_units "${members[@]}" "${coordinators[@]}"
-for machine in gates-{1,2,3}; do
-  # Without a quorum a coordinator ends, and systemd starts it again.
-  served() { is_ready "$machine" || { kill -0 "${processes[gatepost@$machine]}" || start_units "gatepost@$machine"; false; }; }
-  eventually served
-done
+all_ready
 [ "$(decided)" = "$before" ] || fail "the backup is not what is there: $(decided)"
 # shellcheck disable=SC2086
 not gatepost get release-5/prod $approver 2>/dev/null || fail "what came after the backup is there"

@@ -1,6 +1,7 @@
 //! Every call and every route, by everybody. One that is added has no row here, and fails the test.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use prost_reflect::DescriptorPool;
 use serde_json::Value;
@@ -225,6 +226,36 @@ async fn who_has_a_certificate_of_another_root_does_not_even_connect() {
     assert!([Code::Unavailable, Code::Unknown].contains(&status.code()), "{status:?}");
     let sent = within(world.http(&stranger).get(format!("{}/healthz", world.url())).send()).await;
     sent.expect_err("the handshake fails");
+}
+
+#[test]
+fn nothing_is_served_but_what_has_a_row() {
+    let (mut routes, mut services) = (BTreeSet::new(), 0);
+    for source in sources(Path::new("src")) {
+        let source = source.split("#[cfg(test)]").next().unwrap();
+        let adds = |call: &str| source.split(call).skip(1).map(str::to_owned).collect::<Vec<_>>();
+        for call in [".route_service(", ".nest(", ".nest_service(", ".fallback_service("] {
+            assert!(adds(call).is_empty(), "{call} serves what has no row here");
+        }
+        let first = |rest: &String| rest.split([',', ' ']).next().unwrap().to_owned();
+        routes.extend(adds(".route(").iter().map(first));
+        services += adds("Routes::new(").len() + adds(".add_service(").len();
+    }
+    // Each of these has a row; those of the API come from their table, by way of its description.
+    let known = ["\"/healthz\"", "\"/metrics\"", "\"/readyz\"", "PATH", "openapi::PATH"];
+    assert_eq!(routes.into_iter().collect::<Vec<_>>(), known);
+    let rows: BTreeSet<_> = CALLS.iter().map(|(call, ..)| call.split('/').next().unwrap()).collect();
+    assert_eq!(services, rows.len(), "each service has rows");
+}
+
+fn sources(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let read =
+        |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![std::fs::read_to_string(path).unwrap()] };
+    entries
+        .filter(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "rs"))
+        .flat_map(read)
+        .collect()
 }
 
 /// Says whether somebody may see the gates below `m`.

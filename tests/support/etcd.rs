@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+#[path = "memory.rs"]
+pub mod memory;
 #[path = "port.rs"]
 pub mod port;
 
@@ -75,6 +77,8 @@ impl Member {
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("test={peer}")])
             .args(flags)
+            // A slow disk would have calls fail that are made once.
+            .env("TMPDIR", memory::or_disk())
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
