@@ -4,9 +4,14 @@
 # Needs Rust, and root or sudo on Debian for the packages that are missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+# Where a root shell may not look for what makes networks and file systems.
+export PATH="$PATH:/usr/sbin:/sbin"
 
 step() { printf '\n== %s\n' "$*"; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# With it a seed repeats a whole simulation; one build serves all tests then.
+export RUSTFLAGS="--cfg tokio_unstable"
 
 step "set-up"
 command -v cargo >/dev/null || { echo "test.sh: install Rust 1.88 or later first: https://rustup.rs" >&2; exit 1; }
@@ -17,20 +22,22 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-ven
 command -v strace >/dev/null || missing+=(strace)
 # A clock that is set while the coordinator runs.
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
-command -v mkfs.ext4 >/dev/null || [ -x /usr/sbin/mkfs.ext4 ] || missing+=(e2fsprogs)
+command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs)
 command -v curl >/dev/null || missing+=(curl)
 # The certificates of a test.
 command -v openssl >/dev/null || missing+=(openssl)
 command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
-command -v losetup >/dev/null || [ -x /usr/sbin/losetup ] || missing+=(mount)
+command -v losetup >/dev/null || missing+=(mount)
 # A shared store, and a network of its own that can be cut.
 command -v etcd >/dev/null || missing+=(etcd-server)
 command -v etcdctl >/dev/null || missing+=(etcd-client)
-command -v ip >/dev/null || [ -x /usr/sbin/ip ] || missing+=(iproute2)
-command -v iptables >/dev/null || [ -x /usr/sbin/iptables ] || missing+=(iptables)
+command -v ip >/dev/null || missing+=(iproute2)
+command -v iptables >/dev/null || missing+=(iptables)
 if [ "${#missing[@]}" -gt 0 ]; then
-  as_root apt-get update -q
-  as_root apt-get install -q -y --no-install-recommends "${missing[@]}"
+  # A machine that has just started may be updating its packages.
+  apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 "$@"; }
+  apt update || { sleep 30 && apt update; }
+  apt install -y --no-install-recommends "${missing[@]}"
   # The tests run members of their own; the one that Debian starts is not needed.
   if [[ " ${missing[*]} " == *" etcd-server "* ]] && command -v systemctl >/dev/null; then
     as_root systemctl disable --now --quiet etcd || true
@@ -68,7 +75,7 @@ GATEPOST_TEST_STORE=etcd cargo test --test contract --test deciding --test error
   --test stop --test streams --test webhooks
 
 step "simulation, where a seed repeats a whole run"
-GATEPOST_TEST_SIMULATIONS=40 GATEPOST_TEST_SIMULATIONS_ON_SLED=10 cargo simulate -- --nocapture | grep -v '^$'
+GATEPOST_TEST_SIMULATIONS=40 GATEPOST_TEST_SIMULATIONS_ON_SLED=10 cargo test --test simulation -- --nocapture | grep -v '^$'
 
 step "fuzzing"
 # It is built with nightly Rust.
