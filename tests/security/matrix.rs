@@ -248,14 +248,16 @@ fn nothing_is_served_but_what_has_a_row() {
     assert_eq!(services, rows.len(), "each service has rows");
 }
 
+/// What is in the source files of a directory, but for tests.
 fn sources(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let read =
-        |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![std::fs::read_to_string(path).unwrap()] };
-    entries
-        .filter(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "rs"))
-        .flat_map(read)
-        .collect()
+    let read = |path: PathBuf| match path.extension() {
+        _ if path.file_stem().is_some_and(|stem| stem == "tests") => vec![],
+        None => sources(&path),
+        Some(extension) if extension == "rs" => vec![std::fs::read_to_string(path).unwrap()],
+        Some(_) => vec![],
+    };
+    entries.flat_map(read).collect()
 }
 
 /// Says whether somebody may see the gates below `m`.
