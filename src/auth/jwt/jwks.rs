@@ -113,10 +113,10 @@ enum Place {
     Url { http: Client, url: Url },
 }
 
-/// The keys as they were last right, and what they were read from.
+/// The keys as they were last right, and what they were read from; none: nothing was read yet.
 #[derive(Clone)]
 struct Current {
-    read: Arc<[u8]>,
+    read: Option<Arc<[u8]>>,
     keys: Arc<[Key]>,
 }
 
@@ -133,7 +133,7 @@ impl Jwks {
     /// Reads the file, which has to have keys, or gets ready to fetch: an issuer that does not answer yet keeps nobody
     /// from starting.
     pub fn open(source: Source) -> Result<Self, Error> {
-        let mut current = Current { read: Arc::default(), keys: Arc::default() };
+        let mut current = Current { read: None, keys: Arc::default() };
         let place = match source {
             Source::File(path) => {
                 current = Current::parse(&path.display(), &read(&path)?)?;
@@ -198,7 +198,7 @@ impl Jwks {
             Place::File(path) => tokio::fs::read(path).await.map_err(|source| unreadable(path, source))?,
             Place::Url { http, url } => fetch(http, url).await?,
         };
-        if *self.current().read == *read {
+        if self.current().read.as_deref() == Some(&*read) {
             return Ok(false);
         }
         let current = Current::parse(&self.place, &read)?;
@@ -229,7 +229,7 @@ impl Current {
         let malformed =
             |error: serde_json::Error| Error::Malformed { place: place.to_string(), problem: error.to_string() };
         let set: Set = serde_json::from_slice(read).map_err(malformed)?;
-        Ok(Self { read: read.into(), keys: set.keys.into_iter().filter_map(key).collect() })
+        Ok(Self { read: Some(read.into()), keys: set.keys.into_iter().filter_map(key).collect() })
     }
 }
 

@@ -77,6 +77,7 @@ async fn no_key_is_trusted_once_the_issuer_has_withdrawn_them_all() {
     let (answer, answers) = watch::channel((Code::OK, String::new()));
     let url = issuer(answers).await;
     let jwks = Jwks::open(Source::Url { url, refresh: Duration::from_secs(300) }).unwrap();
+    assert!(within(jwks.look()).await.is_err(), "an answer without anything is no set of keys");
     let mut encrypts = key_of("k1").public();
     encrypts["use"] = "enc".into();
     for none in [json!({"keys": []}), json!({"keys": [encrypts]})] {
