@@ -23,13 +23,16 @@ const GATES: usize = 30;
 /// Far longer than a run takes, and still an end.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Cuts every connection again and again, until it is dropped.
-struct Scissors(JoinHandle<()>);
+/// Cuts every connection again and again, until they are put down.
+struct Scissors {
+    proxy: Arc<Proxy>,
+    cutting: JoinHandle<()>,
+}
 
 impl Scissors {
     fn cut(proxy: &Arc<Proxy>, mut chance: Chance) -> Self {
-        let proxy = proxy.clone();
-        Self(tokio::spawn(async move {
+        let (at, proxy) = (proxy.clone(), proxy.clone());
+        let cutting = tokio::spawn(async move {
             loop {
                 let network = chance.of(&[
                     Network::Good,
@@ -38,20 +41,23 @@ impl Scissors {
                     Network::Refusing,
                     Network::Slow(Duration::from_millis(2)),
                 ]);
-                proxy.set(network);
+                at.set(network);
                 tokio::time::sleep(chance.pause(Duration::from_millis(60))).await;
-                proxy.set(Network::Good);
-                proxy.cut();
+                at.set(Network::Good);
+                at.cut();
                 // Long enough that whoever comes back sees something now and then.
                 tokio::time::sleep(chance.pause(Duration::from_millis(250))).await;
             }
-        }))
+        });
+        Self { proxy, cutting }
     }
-}
 
-impl Drop for Scissors {
-    fn drop(&mut self) {
-        self.0.abort();
+    /// Leaves a good network, whatever it was in the middle of.
+    async fn put_down(self) {
+        self.cutting.abort();
+        assert!(self.cutting.await.unwrap_err().is_cancelled());
+        self.proxy.set(Network::Good);
+        self.proxy.cut();
     }
 }
 
@@ -88,7 +94,7 @@ async fn a_watch_that_is_cut_off_again_and_again_is_told_every_event_once_and_in
         tokio::time::sleep(chance.pause(Duration::from_millis(4))).await;
         ok(gates.approve(approve(&gate))).await;
     }
-    drop(scissors);
+    scissors.put_down().await;
     let last = ok(gates.create_gate(create("busy/last"))).await.revision;
     end.send_replace(Some(last));
     let told = tokio::time::timeout(PATIENCE, watches.join_all()).await.unwrap();
@@ -116,7 +122,7 @@ async fn a_wait_that_is_cut_off_gets_the_end_of_its_round_even_if_that_was_reset
         follow(&server, &client, gate, chance, cuts_wanted, &cuts)
     }));
     let rounds = tokio::time::timeout(PATIENCE, gates).await.unwrap();
-    drop(scissors);
+    scissors.put_down().await;
     let (rounds, cuts): (usize, _) = (rounds.iter().sum(), cuts.into_inner());
     println!("wait cuts: {cuts} cuts, {rounds} rounds, 0 missed");
 }
