@@ -10,8 +10,9 @@ export PATH="$PATH:/usr/sbin:/sbin"
 step() { printf '\n== %s\n' "$*"; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-# With it a seed repeats a whole simulation; one build serves all tests then.
-export RUSTFLAGS="--cfg tokio_unstable"
+# With it a seed repeats a whole simulation (`cargo simulate` has a build of its own for that). It adds to tokio and changes
+# nothing that is used elsewhere, so that one build serves all tests.
+export RUSTFLAGS="${RUSTFLAGS:-} --cfg tokio_unstable"
 
 step "set-up"
 command -v cargo >/dev/null || { echo "test.sh: install Rust 1.88 or later first: https://rustup.rs" >&2; exit 1; }

@@ -101,14 +101,17 @@ impl Guard {
     ) -> Result<Caller, Unauthenticated> {
         let identities = self.identities();
         let authenticator = &identities.authenticator;
+        let session = session.filter(|_| shown.bearer.is_none());
         let verified = match session {
-            Some(session) if shown.bearer.is_none() => self.sessions.verify(session, now)?,
-            _ => authenticator.authenticate(shown, now)?,
+            Some(session) => self.sessions.verify(session, now)?,
+            None => authenticator.authenticate(shown, now)?,
         };
         if authenticator.expires(&verified).is_some_and(|expires| expires <= now) {
             return Err(Unauthenticated::SessionEnded);
         }
-        let identity = authenticator.identity(&verified)?;
+        // What it began with was withdrawn, or is read in another way.
+        let ended = |problem| if session.is_some() { Unauthenticated::SessionEnded } else { problem };
+        let identity = authenticator.identity(&verified).map_err(ended)?;
         let access = Admitted { guard: Arc::clone(self), verified, identity: identity.clone(), identities };
         Ok(Caller::new(identity, Arc::new(access)))
     }

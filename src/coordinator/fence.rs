@@ -92,16 +92,17 @@ impl Coordinator {
         part: Option<&GateName>,
     ) -> Result<Gate, Error> {
         loop {
-            let refused = match self.consider(name, command).await {
-                Ok((before, event)) => {
-                    if let (Some(gate), Command::Reset { .. }) = (&before, command) {
-                        check_reset(&call.caller, gate)?;
-                    }
-                    match self.carry_out(name, before, event, self.request(call, part)).await {
-                        Ok(gate) => return Ok(gate),
-                        Err(refused) => refused,
-                    }
+            let considered = self.consider(name, command).await.and_then(|(before, event)| {
+                if let (Some(gate), Command::Reset { .. }) = (&before, command) {
+                    check_reset(&call.caller, gate)?;
                 }
+                Ok((before, event))
+            });
+            let refused = match considered {
+                Ok((before, event)) => match self.carry_out(name, before, event, self.request(call, part)).await {
+                    Ok(gate) => return Ok(gate),
+                    Err(refused) => refused,
+                },
                 // Nothing was sent. To ask once more would cost the call the store's whole time limit again.
                 Err(away @ Error::Store(store::Error::Unavailable { .. })) => return Err(away),
                 Err(refused) => refused,

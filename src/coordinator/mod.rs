@@ -335,8 +335,8 @@ impl Coordinator {
     }
 }
 
-/// Checks that somebody may begin a new round of a gate as it is. Where silence approves, what was rejected takes whoever
-/// may decide: a reset would undo the rejection.
+/// Checks that somebody may begin a new round of a gate as it is. Where silence approves, a reset undoes a rejection, and
+/// takes the permission to decide as well.
 fn check_reset(caller: &Caller, gate: &Gate) -> Result<(), Error> {
     caller.check(Permission::Reset, Some(&gate.name))?;
     let undoes = gate.status == Status::Rejected && gate.spec.on_timeout == OnTimeout::Approve;

@@ -85,7 +85,7 @@ impl Gatekeeper {
 enum Refusal {
     /// Nobody knows who calls.
     Unauthenticated(Unauthenticated),
-    /// Its caller makes too many: how long they have to wait.
+    /// Too many are made, by its caller or on its connection: how long to wait.
     TooMany(Duration),
 }
 

@@ -60,7 +60,7 @@ impl Ready {
     }
 }
 
-/// Says why to somebody whom nobody knows. The log has the rest.
+/// Says why to somebody whom nobody knows. The log says more.
 fn why(error: &Error) -> &'static str {
     match error {
         Error::Draining => "the coordinator is stopping",

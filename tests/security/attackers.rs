@@ -95,8 +95,10 @@ async fn a_reset_that_would_let_silence_approve_what_was_rejected() {
     });
     let (mut admin, mut worker) = (world.gates(&of("admin")), world.gates(&of("worker")));
     ok(admin.create_gate(CreateGateRequest { spec: Some(silence), ..create("m/silent/a") })).await;
-    ok(worker.reset_gate(reset("m/silent/a"))).await;
+    let once = ResetGateRequest { request_id: "once".into(), ..reset("m/silent/a") };
+    let answer = ok(worker.reset_gate(once.clone())).await;
     ok(admin.reject(reject("m/silent/a"))).await;
+    assert_eq!(ok(worker.reset_gate(once)).await, answer, "what was done before is answered as it was");
     let before = gate(&world, "m/silent/a").await;
     denied(&refused(worker.reset_gate(reset("m/silent/a"))).await);
     let group = ResetGatesRequest { prefix: "m/silent".into(), ..ResetGatesRequest::default() };

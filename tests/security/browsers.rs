@@ -31,7 +31,10 @@ async fn log_in_with(world: &World, token: &str) -> String {
 async fn with_cookie(world: &World, cookie: &str) -> u16 {
     let http = world.http(&nobody(world));
     let asked = http.get(format!("{}/v1/gates/m/a", world.url())).header("cookie", cookie).send();
-    within(asked).await.unwrap().status().as_u16()
+    let answer = within(asked).await.unwrap();
+    let status = answer.status().as_u16();
+    assert_eq!(answer.headers().contains_key("set-cookie"), status == 401, "one that has ended is forgotten");
+    status
 }
 
 pub fn nobody(world: &World) -> Somebody {

@@ -1,6 +1,6 @@
 //! Speaks to etcd: the same call to one endpoint after the other, until one answers.
 //!
-//! Every call here may be made twice. A read is. A transaction is, because what it writes is bound to what it compares:
+//! Every call here may be made more than once. A read is. A transaction is, because what it writes is bound to what it compares:
 //! whoever makes it looks whether the first attempt has arrived. Only who waits is written without: told too late, it is
 //! shown until it changes, or its lease ends.
 
@@ -34,9 +34,9 @@ use crate::store::Error;
 /// How long one attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
 /// How long all attempts of a call may take: an election takes one or two seconds, in which members without a leader refuse
-/// at once, and whoever calls is told quickly that there is no quorum.
+/// at once.
 const CALL_MAX: Duration = Duration::from_secs(4);
-/// How long to pause once every endpoint has refused.
+/// How long to pause after as many attempts as there are endpoints.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The largest answer to read: pages of 64 records, each below 128 KiB.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;

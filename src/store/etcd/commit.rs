@@ -196,16 +196,18 @@ fn put_event(id: &EventId, before: Option<&Gate>, event: &Event, record: &[u8]) 
     let name = &gate.name;
     let after = Some(gate).filter(|_| event.kind != EventKind::Deleted);
     let key = keys::gate(keys::GATES, name);
-    let txn = Txn::default()
+    let mut txn = Txn::default()
         .if_written_at(key.clone(), before.map_or(Revision::ZERO, |gate| gate.revision))
         // Not only of the next one: it may have come, and gone again with all that was in it.
-        .if_none(keys::segments_from(id.segment + 1));
-    let txn = match before {
-        Some(_) => txn,
-        // It may have come and gone since: an attempt that arrives late makes it no second time.
-        None => txn.if_unwritten_since(keys::history(name), Revision(id.hint)),
-    };
-    let mut txn = txn.put(id.log(), Vec::new()).put(id.record(), record.to_vec());
+        .if_none(keys::segments_from(id.segment + 1))
+        .put(id.log(), Vec::new())
+        .put(id.record(), record.to_vec());
+    if before.is_none() {
+        // It may have come and gone since: an attempt that arrives late makes it no second time. Whatever came after the
+        // hint is in this segment, or in one behind it.
+        let segment = EventId { hint: 0, ..id.clone() };
+        txn = txn.if_unwritten_since(segment.record()..keys::history(name).end, Revision(id.hint));
+    }
     // The end of a past round is not told from the last event of the current one: both are the last of their round.
     let round = keys::round(&gate.uid, gate.round);
     txn = match after {

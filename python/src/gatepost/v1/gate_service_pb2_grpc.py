@@ -200,7 +200,7 @@ class GateServiceServicer(object):
 
     def ResetGate(self, request, context):
         """Begins a new round, PENDING, without votes. Connected workers whose round was undecided follow it. A rejected gate with
-        Spec.on_timeout APPROVE is reset only by who may decide it (PERMISSION_DENIED / PERMISSION_DENIED).
+        Spec.on_timeout APPROVE takes the permission to decide too (PERMISSION_DENIED / PERMISSION_DENIED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
