@@ -36,7 +36,10 @@ except GateTimeoutError as error:
 """
 
 INTERRUPTED = """
+import signal
 from gatepost import ApprovalGate, GateController
+# Whatever a shell that runs the tests in the background has made of it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 controller = GateController({"qa": ApprovalGate()}, scope="s")
 try:
     controller.wait_sync("qa")
