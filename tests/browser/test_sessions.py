@@ -154,7 +154,7 @@ def test_a_token_that_is_withdrawn_ends_the_session_and_loses_no_comment(
     comment(page, GATE).fill("half a sen")
     withdraw_alices_token(coordinator, tmp_path)
     button(page, "Approve", GATE).click()
-    expect(page.get_by_role("alert")).to_have_text("the token is not known")
+    expect(page.get_by_role("alert")).to_have_text("Your session has ended.")
     expect(card(page, GATE)).to_be_hidden()
     assert coordinator.gate(GATE)["status"] == "GATE_STATUS_WAITING"
     log_in(page, SECOND)

@@ -60,7 +60,7 @@ async function find() {
         continue;
       }
       const unkept = "The server has let you in, and the browser has not kept it. Open the page at its https address.";
-      await outside(() => logIn(hasLoggedIn ? unkept : looking ? error.message : ""));
+      await outside(() => logIn(hasLoggedIn ? unkept : looking ? "Your session has ended." : ""));
       hasLoggedIn = true;
     }
   }
