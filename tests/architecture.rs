@@ -6,10 +6,8 @@
 mod rust_source;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
-use rust_source::{paths, tokens, without_tests};
+use rust_source::{paths, sources, tokens, without_tests};
 
 /// What each module may import of the crate, besides itself; `store::*` is what `store` itself holds, and none of the
 /// modules below it. `lib.rs` only lists the modules.
@@ -229,21 +227,4 @@ fn dependencies() -> BTreeSet<String> {
     let (_, from) = manifest.split_once("\n[dependencies]\n").unwrap();
     let lines = from.lines().take_while(|line| !line.starts_with('['));
     lines.filter_map(|line| line.split_once(' ')).map(|(name, _)| name.replace('-', "_")).collect()
-}
-
-/// Reads the Rust files below some of the repository's directories.
-fn sources(directories: &[&str]) -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut left: Vec<_> = directories.iter().map(|directory| root.join(directory)).filter(|it| it.exists()).collect();
-    let mut files = Vec::new();
-    while let Some(path) = left.pop() {
-        if path.is_dir() {
-            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let file = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
-            files.push((file, fs::read_to_string(&path).unwrap()));
-        }
-    }
-    assert!(!files.is_empty(), "no source in {directories:?}");
-    files
 }

@@ -8,6 +8,9 @@ mod authority;
 mod coordinator;
 #[path = "../support/dynamic.rs"]
 mod dynamic;
+#[allow(dead_code, reason = "this binary reads whole sources")]
+#[path = "../support/rust_source.rs"]
+mod rust_source;
 
 mod attackers;
 mod browsers;

@@ -1,6 +1,25 @@
 //! Reads just enough Rust to tell which paths a file names: its words, without comments, texts and test modules.
 
 use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+/// Reads the Rust files below some of the repository's directories.
+pub fn sources(directories: &[&str]) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut left: Vec<_> = directories.iter().map(|directory| root.join(directory)).filter(|it| it.exists()).collect();
+    let mut files = Vec::new();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let file = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+            files.push((file, fs::read_to_string(&path).unwrap()));
+        }
+    }
+    assert!(!files.is_empty(), "no source in {directories:?}");
+    files
+}
 
 /// Splits Rust code into words and signs; `::` is one sign. Comments are left out and texts are empty.
 pub fn tokens(code: &str) -> Vec<String> {

@@ -285,11 +285,12 @@ impl Client {
                 Err(status) => status,
             };
             self.check_same(self.endpoints[at].cluster.load(Ordering::Relaxed))?;
-            if goes_on_elsewhere(&status) {
+            let goes_on = goes_on_elsewhere(&status);
+            if goes_on {
                 // For whoever calls next as well.
                 self.leave(at);
             }
-            if !goes_on_elsewhere(&status) || Instant::now() + PAUSE >= end {
+            if !goes_on || Instant::now() + PAUSE >= end {
                 return Err(self.failed(at, &status));
             }
             attempts += 1;
